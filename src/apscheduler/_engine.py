@@ -1,0 +1,333 @@
+"""Every decision the scheduler takes, as pure functions from values to values.
+
+No I/O, no locks, no clock, no logging. The answers are written by a store, conditionally; what
+was refused because its ground has moved is simply decided again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from apscheduler.clock import UTC
+from apscheduler.runs import (
+    LIVE_STATES,
+    Due,
+    Live,
+    NewId,
+    Outcome,
+    Plan,
+    Presence,
+    Run,
+    RunKind,
+    RunState,
+    Transition,
+    replace,
+    value,
+)
+
+if TYPE_CHECKING:
+    from apscheduler.job import Job
+    from apscheduler.triggers.base import BaseTrigger
+
+#: How many slots of a job that does not coalesce are opened at a time.
+BATCH = 100
+#: How much of an error is kept with its Run, in characters.
+MAX_ERROR_LENGTH = 4000
+#: Seconds until a submission that failed is tried again: at first, and at most.
+RECOVERY_DELAY, MAX_RECOVERY_DELAY = 1.0, 60.0
+
+#: Why a waiting Run of a removed job ends.
+JOB_REMOVED = "its job was removed"
+
+_INSTANT = timedelta(microseconds=1)
+
+
+@value
+class Site:
+    """Where a decision is taken: what goes into each Run it opens."""
+
+    jobstore: str
+    node: str
+    new_id: NewId
+
+
+def plan(
+    now: datetime, due: Due, site: Site, *, presence: Presence, room: int | None = None
+) -> Plan | None:
+    """Decide about a job whose time has come; None means "not now".
+
+    :param now: the moment of the turn, in UTC
+    :param presence: since when a slot could have been started here. Only the time before that
+        counts as lateness: waiting for a worker is never a miss
+    :param room: how many Runs the job's executor can take, None for any number
+    :raises ValueError: if the job's trigger does not advance
+    """
+    job, trigger, slot = due.job, due.job.trigger, due.slot
+    if room == 0:
+        return None
+    if due.last_slot is not None and slot <= due.last_slot:
+        # Somebody wrote back an old next run time. That slot has had its answer.
+        return Plan(_following(trigger, due.last_slot, now), due.last_slot)
+    if (
+        not job.coalesce
+        and due.live.opened_until is not None
+        and slot <= due.live.opened_until
+    ):
+        return None  # The rest of a batch that was too long to be opened at once.
+
+    closed: tuple[Run, ...] = ()
+    startable, cause = _earliest_startable(due, presence)
+    if job.coalesce:
+        last, count, following = _span(trigger, slot, now, now)
+        if startable is not None and last < startable:
+            missed = _record(
+                RunState.MISSED, now, due, site, slot, last, count, reason=cause
+            )
+            return Plan(following, last, closed=(missed,))
+    else:
+        if startable is not None and slot < startable:
+            last, count, following = _span(trigger, slot, startable - _INSTANT, now)
+            missed = _record(
+                RunState.MISSED, now, due, site, slot, last, count, reason=cause
+            )
+            closed = (missed,)
+            if following is None or following > now:
+                return Plan(following, last, closed=closed)
+            slot = following
+        last, count, following = slot, 1, _following(trigger, slot, now)
+
+    if due.live.instances >= job.max_instances:
+        if not job.coalesce:
+            last, count, following = _span(trigger, slot, now, now)
+        reason = overlap_reason(job)
+        skipped = _record(
+            RunState.SKIPPED, now, due, site, slot, last, count, reason=reason
+        )
+        return Plan(following, last, closed=(*closed, skipped))
+
+    # Where the row goes with this write, what a recovery needs goes into the Runs.
+    definition = job if following is None else None
+    first = _record(
+        RunState.RUNNING, now, due, site, slot, last, count, definition=definition
+    )
+    if job.coalesce or following is None or following > now:
+        return Plan(following, last, (first,), closed)
+
+    opened = [first]
+    while following is not None and following <= now and len(opened) < BATCH:
+        last, following = following, _following(trigger, following, now)
+        opened.append(
+            _record(RunState.WAITING, now, due, site, last, last, 1, batch=first.batch)
+        )
+    if following is None:
+        opened = [replace(run, definition=job) for run in opened]
+    return Plan(following, last, tuple(opened), closed)
+
+
+def plan_manual(
+    now: datetime, job: Job, incarnation: str, live: Live, site: Site
+) -> Run:
+    """Decide about a run that somebody asked for: `running`, or `skipped` if it would overlap."""
+    refused = live.instances >= job.max_instances
+    run_id = site.new_id()
+    return Run(
+        run_id,
+        job.id,
+        RunState.SKIPPED if refused else RunState.RUNNING,
+        RunKind.MANUAL,
+        now,
+        now,
+        now,
+        run_id,
+        job.name,
+        site.jobstore,
+        job.executor,
+        site.node,
+        incarnation,
+        ended_at=now if refused else None,
+        reason=overlap_reason(job) if refused else None,
+    )
+
+
+def settle(now: datetime, run: Run, outcome: Outcome, new_id: NewId) -> Transition:
+    """Decide what follows from the end of a Run.
+
+    A Run that its executor did not take is opened again, later, if its job's row is gone:
+    nothing else would ever run it.
+
+    :raises TransitionError: if the Run is not in a state that can end this way
+    """
+    follow_up = None
+    if outcome.refused and run.definition is not None:
+        follow_up = _recovery(now, run, new_id())
+    return Transition(
+        run,
+        outcome.state,
+        outcome.ended_at or now,
+        outcome.started_at,
+        outcome.reason,
+        _error_text(outcome),
+        follow_up,
+    )
+
+
+def attend(now: datetime, run: Run, job: Job | None) -> Transition:
+    """Decide about a waiting Run whose time for attention has come."""
+    if job is None:
+        return cancel(now, run, JOB_REMOVED)
+    return start(run)
+
+
+def start(run: Run) -> Transition:
+    """Let a waiting Run begin."""
+    return Transition(run, RunState.RUNNING)
+
+
+def cancel(now: datetime, run: Run, reason: str) -> Transition:
+    """End a Run before its time."""
+    return Transition(run, RunState.CANCELLED, now, reason=reason)
+
+
+def first_fire_time(trigger: BaseTrigger, now: datetime) -> datetime | None:
+    """Return when a job with this trigger first runs, if it is added, rescheduled or resumed now.
+
+    The answer may lie in the past, and the job is then due at once; only a calendar interval,
+    which counts from the day it started, goes on to its next day.
+    """
+    first = trigger.get_next_fire_time(None, now)
+    if trigger._steps_over_past_start and first is not None and first < now:
+        last, _ = trigger._last_due(first, now - _INSTANT)
+        return _following(trigger, last, now)
+    return first
+
+
+def keeps_phase(stored: Job, replacement: Job) -> bool:
+    """Tell whether a job that replaces another one of the same id goes on where that one was."""
+    return stored.next_run_time is not None and stored.trigger._same_schedule(
+        replacement.trigger
+    )
+
+
+def slots_between(trigger: BaseTrigger, run: Run, limit: int) -> list[datetime]:
+    """Return the slots that ``run`` stands for; if there are more than ``limit``, also the last."""
+    slots = [run.first_scheduled_at]
+    while len(slots) < limit:
+        following = _following(trigger, slots[-1], run.opened_at)
+        if following is None or following > run.scheduled_at:
+            return slots
+        slots.append(following)
+    if slots[-1] < run.scheduled_at:
+        slots.append(run.scheduled_at)
+    return slots
+
+
+def overlap_reason(job: Job) -> str:
+    """Return why a run of this job was skipped."""
+    return f"maximum number of running instances reached ({job.max_instances})"
+
+
+def _following(trigger: BaseTrigger, slot: datetime, now: datetime) -> datetime | None:
+    following = trigger.get_next_fire_time(slot, now)
+    # Only a past answer can keep a loop going for ever. In UTC, because two times of one zone
+    # are compared by their wall clocks.
+    if (
+        following is not None
+        and following <= now
+        and following.astimezone(UTC) <= slot.astimezone(UTC)
+    ):
+        raise ValueError(
+            f"the trigger {trigger} does not advance: after {slot} it answered {following}; "
+            f"get_next_fire_time() must return a later time or None"
+        )
+    return following
+
+
+def _span(
+    trigger: BaseTrigger, first: datetime, until: datetime, now: datetime
+) -> tuple[datetime, int, datetime | None]:
+    """Return the last slot <= ``until``, how many there are from ``first`` on, and what follows."""
+    following = _following(trigger, first, now)
+    if following is None or following > until:
+        return first, 1, following
+    last, count = trigger._last_due(first, until)
+    following = _following(trigger, last, now)
+    if following is not None and following <= until:
+        # Too many to be listed, by a trigger that cannot calculate: step over the rest.
+        following = trigger.get_next_fire_time(None, now)
+    return last, count, following
+
+
+def _earliest_startable(due: Due, presence: Presence) -> tuple[datetime | None, str]:
+    """Return the earliest slot that is still within grace, and why earlier ones are not."""
+    grace = due.job.misfire_grace_time
+    if grace is None:
+        return None, ""
+    since, cause = presence.since, presence.cause
+    if due.born is not None and due.born > since:
+        since, cause = due.born, "it was scheduled for a time that had passed"
+    return since - timedelta(seconds=grace), cause
+
+
+def _record(
+    state: RunState,
+    now: datetime,
+    due: Due,
+    site: Site,
+    first: datetime,
+    last: datetime,
+    count: int,
+    *,
+    batch: str | None = None,
+    reason: str | None = None,
+    definition: Job | None = None,
+) -> Run:
+    job, run_id = due.job, site.new_id()
+    live = state in LIVE_STATES
+    return Run(
+        run_id,
+        job.id,
+        state,
+        RunKind.SLOT if live else RunKind.GAP,
+        last,
+        first,
+        now,
+        batch or run_id,
+        job.name,
+        site.jobstore,
+        job.executor,
+        site.node,
+        due.incarnation,
+        count,
+        ended_at=None if live else now,
+        reason=reason,
+        definition=definition,
+    )
+
+
+def _recovery(now: datetime, run: Run, run_id: str) -> Run:
+    delay = min(RECOVERY_DELAY * 2 ** (run.attempt - 1), MAX_RECOVERY_DELAY)
+    return replace(
+        run,
+        id=run_id,
+        batch=run_id,
+        state=RunState.WAITING,
+        kind=RunKind.RECOVERY,
+        attempt=run.attempt + 1,
+        opened_at=now,
+        started_at=None,
+        attention_at=now + timedelta(seconds=delay),
+    )
+
+
+def _error_text(outcome: Outcome) -> str | None:
+    if outcome.exception is None:
+        return None
+    error = outcome.exception
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception:  # a user's __str__
+        text = type(error).__name__
+    # The end of a traceback tells more than its beginning.
+    room = max(0, MAX_ERROR_LENGTH - len(text))
+    return ((outcome.traceback or "")[-room:] if room else "") + text[:MAX_ERROR_LENGTH]

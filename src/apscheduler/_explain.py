@@ -1,0 +1,147 @@
+"""What became of a slot, in one sentence, from what is on record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from apscheduler.runs import JobChange, JobChangeKind, Run, RunKind, RunState
+
+if TYPE_CHECKING:
+    from apscheduler.job import Job
+
+_REMEDIES = {
+    RunState.MISSED: "a longer misfire_grace_time, or None, lets it run late",
+    RunState.SKIPPED: "a higher max_instances lets runs overlap",
+}
+
+
+def explain(
+    job_id: str,
+    job: Job | None,
+    runs: Sequence[Run],
+    changes: Sequence[JobChange],
+    at: datetime | None,
+    now: datetime,
+) -> str:
+    """Return the fate of a slot of a job, or of its latest one and what is next.
+
+    :param job: the job as it is now, None if it is gone
+    :param runs: its Runs on record, the newest first
+    :param changes: its changes on record, the oldest first
+    :param at: the slot; None for the latest
+    """
+    if at is None:
+        latest = max(runs, key=lambda run: (run.scheduled_at, run.attempt), default=None)
+        told = _tell(latest) if latest else f'Job "{job_id}" has no run on record'
+        return f"{told}; {_what_is_next(job, changes, now)}."
+
+    answers = [run for run in runs if run.first_scheduled_at <= at <= run.scheduled_at]
+    if answers:
+        # The last attempt is what became of it; a Run that is about this time alone says more.
+        answer = max(answers, key=lambda run: (run.scheduled_at == at, run.attempt, run.opened_at))
+        return f"{_tell(answer)}."
+    return f'Job "{job_id}" has no run for {_time(at)}: {_why_none(job, changes, at, now)}.'
+
+
+def _tell(run: Run) -> str:
+    what = "The manual run" if run.kind is RunKind.MANUAL else "The run"
+    subject = f'{what} of job "{run.job_id}" scheduled at {_time(run.scheduled_at)}'
+    if run.count > 1:
+        subject += f", which stands for {_count(run.count)} run times since "
+        subject += f"{_time(run.first_scheduled_at)},"
+    if run.attempt > 1:
+        subject += f" (attempt {run.attempt})"
+    reason = f": {run.reason}" if run.reason else ""
+    match run.state:
+        case RunState.WAITING:
+            return f"{subject} is waiting{_until(run)}"
+        case RunState.RUNNING:
+            return f"{subject} is running since {_time(run.started_at or run.opened_at)}"
+        case RunState.MISSED | RunState.SKIPPED:
+            return f"{subject} was {run.state}{reason}; {_REMEDIES[run.state]}"
+        case RunState.CANCELLED | RunState.LOST:
+            return f"{subject} was {run.state}{reason}"
+    end = "succeeded" if run.state is RunState.SUCCEEDED else str(run.state).replace("_", " ")
+    error = f" with {run.error.splitlines()[-1]}" if run.error else ""
+    if run.started_at is None or run.ended_at is None:
+        return f"{subject} {end}{error}{reason}"
+    late = _duration(run.started_at - run.scheduled_at)
+    took = _duration(run.ended_at - run.started_at)
+    return f"{subject} started {late} late and {end} after {took}{error}{reason}"
+
+
+def _what_is_next(job: Job | None, changes: Sequence[JobChange], now: datetime) -> str:
+    if job is None:
+        removed = _last(changes, JobChangeKind.REMOVED)
+        when = f" at {_time(removed.at)}" if removed else " when its schedule ended"
+        return f"the job was removed{when}"
+    next_run_time = getattr(job, "next_run_time", None)
+    if next_run_time is None:
+        return _why_not_scheduled(changes)
+    if next_run_time <= now:
+        return f"the next one has been due since {_time(next_run_time)}"
+    return f"the next one is due at {_time(next_run_time)}"
+
+
+def _why_not_scheduled(changes: Sequence[JobChange]) -> str:
+    last = changes[-1] if changes else None
+    if last is not None and last.kind is JobChangeKind.EXHAUSTED:
+        return "its trigger is exhausted"
+    if last is not None and last.kind is JobChangeKind.PAUSED:
+        return f"the job is paused since {_time(last.at)}"
+    return "the job is paused"
+
+
+def _why_none(
+    job: Job | None, changes: Sequence[JobChange], at: datetime, now: datetime
+) -> str:
+    before = next((change for change in reversed(changes) if change.at <= at), None)
+    after = next((change for change in changes if change.at > at), None)
+    if before is not None and before.kind is JobChangeKind.PAUSED:
+        until = f" and resumed at {_time(after.at)}" if after else ""
+        return f"the job was paused at {_time(before.at)}{until}"
+    if before is not None and before.kind is JobChangeKind.REMOVED:
+        return f"the job was removed at {_time(before.at)}"
+    if before is not None and before.kind is JobChangeKind.EXHAUSTED:
+        return "its trigger was exhausted"
+    if job is None:
+        return "the job does not exist, and nothing that old is on record"
+    next_run_time = getattr(job, "next_run_time", None)
+    if next_run_time is None:
+        return _why_not_scheduled(changes)
+    if at < next_run_time and after is not None:
+        return f"the job was {after.kind} at {_time(after.at)}, after that time had been planned"
+    upcoming = job.trigger.get_next_fire_time(None, at)
+    if upcoming != at:
+        then = f"; the next one is {_time(upcoming)}" if upcoming else ""
+        return f"its trigger does not fire then{then}"
+    if at > now:
+        return "that time is still to come"
+    if at >= next_run_time:
+        return "it is due, and waits for the scheduler"
+    return "that was before the job was added, or longer ago than records are kept"
+
+
+def _last(changes: Sequence[JobChange], kind: JobChangeKind) -> JobChange | None:
+    return next((change for change in reversed(changes) if change.kind is kind), None)
+
+
+def _until(run: Run) -> str:
+    return f" until {_time(run.attention_at)}" if run.attention_at else " for its batch"
+
+
+def _count(count: int) -> str:
+    return f"{count:,}" if count != 1000 else "at least 1,000"
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S %Z}"
+
+
+def _duration(delta: timedelta) -> str:
+    seconds = max(delta.total_seconds(), 0.0)
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))

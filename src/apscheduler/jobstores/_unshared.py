@@ -1,0 +1,241 @@
+"""The seam round a job store that has only the methods of 3.x.
+
+Such a store belongs to one scheduler. What it cannot keep (Runs, incarnations) is kept here, in
+memory. It is asked under the one re-entrant lock under which 3.x asked it; that lock is let go
+before anything is decided or run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from apscheduler.jobstores._ledger import Ledger
+from apscheduler.jobstores.base import BaseJobStore, Claims, ClaimingJobStore, JobLookupError
+from apscheduler.runs import Due, JobChange, Live, Plan, Run, RunQuery, Transition
+
+if TYPE_CHECKING:
+    from apscheduler.job import Job
+
+
+class _Life:
+    """What is known of a job beside its store.
+
+    ``version`` grows with every write that passes through here.
+    """
+
+    __slots__ = ("born", "incarnation", "last_slot", "version")
+
+    def __init__(self, born: datetime | None, incarnation: str) -> None:
+        self.born = born
+        self.incarnation = incarnation
+        self.last_slot: datetime | None = None
+        self.version = 0
+
+
+class UnsharedJobStore(ClaimingJobStore):
+    """Lets slots be claimed from a store of 3.x.
+
+    :param store: the store with the eight methods
+    :param lock: the re-entrant lock under which it is asked
+    """
+
+    def __init__(self, store: BaseJobStore, lock: AbstractContextManager[Any]) -> None:
+        self.store = store
+        self._lock = lock
+        self._lives: dict[str, _Life] = {}
+        # Decisions whose write raised.
+        self._unsure: dict[str, tuple[Due, Plan]] = {}
+        self._incarnations = count(1)
+        self._ledger = Ledger(self._lives.__contains__)
+
+    def lookup_job(self, job_id: str) -> Job | None:
+        with self._lock:
+            return self.store.lookup_job(job_id)
+
+    def get_due_jobs(self, now: datetime) -> list[Job]:
+        with self._lock:
+            return self.store.get_due_jobs(now)
+
+    def get_next_run_time(self) -> datetime | None:
+        with self._lock:
+            return self.store.get_next_run_time()
+
+    def get_all_jobs(self) -> list[Job]:
+        with self._lock:
+            return self.store.get_all_jobs()
+
+    def add_job(self, job: Job, born: datetime | None = None) -> None:
+        with self._lock:
+            self.store.add_job(job)
+            self._lives[job.id] = self._new_life(born)
+
+    def update_job(self, job: Job, born: datetime | None = None) -> None:
+        with self._lock:
+            self.store.update_job(job)
+            self._changed(job.id, born)
+
+    def modify_job(
+        self, job_id: str, change: Callable[[Job], None], born: datetime | None = None
+    ) -> Job:
+        with self._lock:
+            job = self.store.lookup_job(job_id)
+            if job is None:
+                raise JobLookupError(job_id)
+            change(job)
+            self.store.update_job(job)
+            self._changed(job_id, born)
+            return job
+
+    def remove_job(self, job_id: str) -> None:
+        with self._lock:
+            self.store.remove_job(job_id)
+            self._forget(job_id)
+
+    def remove_all_jobs(self) -> None:
+        with self._lock:
+            self.store.remove_all_jobs()
+            for job_id in list(self._lives):
+                self._forget(job_id)
+
+    def claim(
+        self,
+        now: datetime,
+        decide: Callable[[Due], Plan | None],
+        limit: int,
+        without: Collection[str],
+    ) -> Claims:
+        claims = Claims(self._written_after_all())
+        for job in self.get_due_jobs(now):
+            if len(claims.won) >= limit:
+                break
+            slot = job.next_run_time
+            if job.id in without or slot is None or slot > now:
+                continue  # A store may hand out the object itself, and it has changed since.
+            with self._lock:
+                life = self._life(job.id)
+                version = life.version
+                live = self._ledger.live(job.id)
+            due = Due(job, slot, life.incarnation, life.born, life.last_slot, live)
+            plan = decide(due)
+            if plan is None:
+                continue
+            with self._lock:
+                if self._lives.get(job.id) is not life or life.version != version:
+                    continue
+                try:
+                    self._write(job, plan)
+                except JobLookupError:
+                    self._forget(job.id)
+                except Exception as error:
+                    self._unsure[job.id] = due, plan
+                    claims.failed.append((due, error))
+                else:
+                    self._written(due, plan)
+                    claims.won.append((due, plan))
+        return claims
+
+    def claim_waiting(
+        self, now: datetime, decide: Callable[[Run, Job | None], Transition], limit: int
+    ) -> list[tuple[Run, Job]]:
+        return self._ledger.start_waiting(now, decide, limit, self.lookup_job)
+
+    def open_run(
+        self, job_id: str, decide: Callable[[Job, str, Live], Run]
+    ) -> tuple[Run, Job]:
+        with self._lock:
+            job = self.store.lookup_job(job_id)
+            if job is None:
+                raise JobLookupError(job_id)
+            life = self._life(job_id)
+            run = decide(job, life.incarnation, self._ledger.live(job_id))
+            self._ledger.record((run,))
+            life.version += 1
+            return run, job
+
+    def apply(self, transitions: Sequence[Transition]) -> list[Run | None]:
+        return [self._ledger.apply(transition) for transition in transitions]
+
+    def next_wake(self, without: Collection[str]) -> datetime | None:
+        attention = self._ledger.next_attention()
+        with self._lock:
+            due = self.store.get_next_run_time()
+            if due is not None and without:
+                # That may be the time of a job that does not count, and a store of 3.x cannot
+                # be asked for the next one.
+                due = min(
+                    (
+                        job.next_run_time
+                        for job in self.store.get_all_jobs()
+                        if job.next_run_time is not None and job.id not in without
+                    ),
+                    default=None,
+                )
+        return min((moment for moment in (due, attention) if moment is not None), default=None)
+
+    def get_runs(self, query: RunQuery) -> list[Run]:
+        return self._ledger.query(query)
+
+    def note(self, change: JobChange) -> None:
+        self._ledger.note(change)
+
+    def get_changes(self, job_id: str) -> list[JobChange]:
+        return self._ledger.changes(job_id)
+
+    def _life(self, job_id: str) -> _Life:
+        life = self._lives.get(job_id)
+        if life is None:
+            life = self._lives[job_id] = self._new_life(None)
+        return life
+
+    def _new_life(self, born: datetime | None) -> _Life:
+        return _Life(born, f"{next(self._incarnations):x}")
+
+    def _changed(self, job_id: str, born: datetime | None) -> None:
+        if born is not None:
+            self._lives[job_id] = self._new_life(born)
+        else:
+            self._life(job_id).version += 1
+
+    def _forget(self, job_id: str) -> None:
+        self._lives.pop(job_id, None)
+        self._unsure.pop(job_id, None)
+        self._ledger.job_removed(job_id)
+
+    def _write(self, job: Job, plan: Plan) -> None:
+        """Carry out a decision; if the store fails, the object it handed out is as it was."""
+        if plan.next_run_time is None:
+            self.store.remove_job(job.id)
+            return
+        as_read, job.next_run_time = job.next_run_time, plan.next_run_time
+        try:
+            self.store.update_job(job)
+        except BaseException:
+            job.next_run_time = as_read
+            raise
+
+    def _written(self, due: Due, plan: Plan) -> None:
+        self._unsure.pop(due.job.id, None)
+        self._ledger.record((*plan.opened, *plan.closed))
+        if plan.next_run_time is None:
+            self._forget(due.job.id)
+        else:
+            life = self._life(due.job.id)
+            life.last_slot = plan.last_slot
+            life.version += 1
+
+    def _written_after_all(self) -> list[tuple[Due, Plan]]:
+        """Return the decisions whose write raised, although the store had carried it out."""
+        won: list[tuple[Due, Plan]] = []
+        with self._lock:
+            for due, plan in list(self._unsure.values()):
+                job = self.store.lookup_job(due.job.id)
+                del self._unsure[due.job.id]
+                now_at = None if job is None else job.next_run_time
+                if now_at == plan.next_run_time and now_at != due.slot:
+                    self._written(due, plan)
+                    won.append((due, plan))
+        return won

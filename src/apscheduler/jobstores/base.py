@@ -1,0 +1,246 @@
+"""What a job store is: the contract of 3.x, and the seam of a store that can claim slots."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from apscheduler.runs import Due, JobChange, Live, Plan, Run, RunQuery, Transition, value
+
+if TYPE_CHECKING:
+    from apscheduler.job import Job
+
+
+class JobLookupError(KeyError):
+    """Raised when there is no job by the given id."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"No job by the id of {job_id} was found")
+
+
+class ConflictingIdError(KeyError):
+    """Raised when a job is added under an id that is taken."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"Job identifier ({job_id}) conflicts with an existing job")
+
+
+class TransientJobError(ValueError):
+    """Raised when a job that cannot be referenced by name is added to a persistent store."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"Job ({job_id}) cannot be added to this job store because a reference to the "
+            f"callable could not be determined."
+        )
+
+
+class BaseJobStore(ABC):
+    """The eight methods, and two more, that every job store of 3.x has."""
+
+    _scheduler: Any = None
+    _alias: str | None = None
+    _logger: logging.Logger = logging.getLogger("apscheduler.jobstores")
+
+    def start(self, scheduler: Any, alias: str) -> None:
+        """Called when the scheduler starts, or when the store is added to a running one.
+
+        :param scheduler: the scheduler that uses this store
+        :param alias: the name of this store in that scheduler
+        """
+        self._scheduler = scheduler
+        self._alias = alias
+        self._logger = logging.getLogger(f"apscheduler.jobstores.{alias}")
+
+    def shutdown(self) -> None:
+        """Free what the store holds on to."""
+
+    @abstractmethod
+    def lookup_job(self, job_id: str) -> Job | None:
+        """Return the job by this id, or None."""
+
+    @abstractmethod
+    def get_due_jobs(self, now: datetime) -> list[Job]:
+        """Return the jobs whose next run time is not later than ``now``, earliest first."""
+
+    @abstractmethod
+    def get_next_run_time(self) -> datetime | None:
+        """Return the earliest next run time of all jobs that are not paused, if any."""
+
+    @abstractmethod
+    def get_all_jobs(self) -> list[Job]:
+        """Return all jobs, earliest next run time first, paused jobs last."""
+
+    @abstractmethod
+    def add_job(self, job: Job) -> None:
+        """Store a new job.
+
+        :raises ConflictingIdError: if there is a job by its id already
+        """
+
+    @abstractmethod
+    def update_job(self, job: Job) -> None:
+        """Store a job in place of the one by its id.
+
+        :raises JobLookupError: if there is none
+        """
+
+    @abstractmethod
+    def remove_job(self, job_id: str) -> None:
+        """Delete a job.
+
+        :raises JobLookupError: if there is no job by this id
+        """
+
+    @abstractmethod
+    def remove_all_jobs(self) -> None:
+        """Delete all jobs."""
+
+    def _fix_paused_jobs_sorting(self, jobs: list[Job]) -> None:
+        """Move paused jobs from the front of a sorted list to its end, in place."""
+        for position, job in enumerate(jobs):
+            if job.next_run_time is not None:
+                if position:
+                    jobs[:] = jobs[position:] + jobs[:position]
+                return
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
+@value
+class Claims:
+    """What became of the decisions about due jobs; those whose ground had moved are not listed.
+
+    ``failed`` holds decisions that one job's write kept from being carried out. If the store as
+    a whole fails, `ClaimingJobStore.claim` raises instead.
+    """
+
+    won: list[tuple[Due, Plan]]
+    failed: list[tuple[Due, Exception]] = field(default_factory=list)
+
+
+class ClaimingJobStore(BaseJobStore):
+    """A job store from which slots are claimed by a conditional write, before anything runs.
+
+    Such a store also keeps the Runs. It never reads a clock and never decides: decisions come
+    in as pure functions, and what they answer is written only if its ground has not moved. A
+    write that is refused for that reason is an ordinary answer, not an error.
+    """
+
+    #: Whether its methods do I/O, and may keep an event loop waiting.
+    blocking: ClassVar[bool] = False
+
+    @abstractmethod
+    def add_job(self, job: Job, born: datetime | None = None) -> None:
+        """Store a new job, which begins an incarnation at ``born``."""
+
+    @abstractmethod
+    def update_job(self, job: Job, born: datetime | None = None) -> None:
+        """Store a job in place of the one by its id; with ``born``, as a new incarnation."""
+
+    @abstractmethod
+    def modify_job(
+        self, job_id: str, change: Callable[[Job], None], born: datetime | None = None
+    ) -> Job:
+        """Apply a change to the job as it is now, and return the job.
+
+        :param change: sets attributes and cannot fail; may be called more than once
+        :param born: given if the change begins a new incarnation
+        :raises JobLookupError: if there is no job by this id
+        """
+
+    @abstractmethod
+    def claim(
+        self,
+        now: datetime,
+        decide: Callable[[Due], Plan | None],
+        limit: int,
+        without: Collection[str],
+    ) -> Claims:
+        """Decide about due jobs, earliest first, and write the decisions.
+
+        :param decide: asked once for each reading of a due job, with nothing locked that blocks
+            others; None leaves the job as it is
+        :param limit: how many decisions to write at most
+        :param without: ids of jobs that are not asked about
+        """
+
+    @abstractmethod
+    def claim_waiting(
+        self, now: datetime, decide: Callable[[Run, Job | None], Transition], limit: int
+    ) -> list[tuple[Run, Job]]:
+        """Decide about waiting Runs that need attention, and return those that were started.
+
+        :param decide: asked with each Run and its job, None if that was removed
+        """
+
+    @abstractmethod
+    def open_run(
+        self, job_id: str, decide: Callable[[Job, str, Live], Run]
+    ) -> tuple[Run, Job]:
+        """Open a Run of a job outside its schedule.
+
+        :param decide: makes the Run from the job, its incarnation and what of it is live
+        :raises JobLookupError: if there is no job by this id
+        """
+
+    @abstractmethod
+    def apply(self, transitions: Sequence[Transition]) -> list[Run | None]:
+        """Write transitions of Runs; None stands for each that was refused.
+
+        A transition is refused if its Run is no longer in the state it was decided for: a
+        result that comes too late changes nothing.
+        """
+
+    @abstractmethod
+    def next_wake(self, without: Collection[str]) -> datetime | None:
+        """Return when the next job is due or the next waiting Run needs attention.
+
+        :param without: ids of jobs that do not count
+        """
+
+    @abstractmethod
+    def get_runs(self, query: RunQuery) -> list[Run]:
+        """Return Runs, the newest first."""
+
+    @abstractmethod
+    def note(self, change: JobChange) -> None:
+        """Keep a change of a job for later explanation."""
+
+    @abstractmethod
+    def get_changes(self, job_id: str) -> list[JobChange]:
+        """Return the changes of a job that are kept, oldest first."""
+
+
+#: What a store of 3.x is asked for; whoever overrides one of these expects to be asked.
+_CONTRACT_3X = (
+    "lookup_job",
+    "get_due_jobs",
+    "get_next_run_time",
+    "get_all_jobs",
+    "add_job",
+    "update_job",
+    "remove_job",
+    "remove_all_jobs",
+)
+
+
+def claims_for_itself(store: BaseJobStore) -> bool:
+    """Tell whether slots can be claimed from a store, rather than be managed around it.
+
+    A subclass of one of our stores that overrides a method of the 3.x contract relies on that
+    method being called, and `ClaimingJobStore.claim` calls none of them.
+    """
+    if not isinstance(store, ClaimingJobStore):
+        return False
+    classes = type(store).__mro__
+    claimer = next(cls for cls in classes if "claim" in vars(cls))
+    below = classes[: classes.index(claimer)]
+    return not any(
+        name in vars(store) or any(name in vars(cls) for cls in below) for name in _CONTRACT_3X
+    )

@@ -1,0 +1,350 @@
+"""The values that pass between the rooms: Run, Outcome, Plan, Transition, and a Run's life.
+
+`TRANSITIONS` is the whole life of a Run; no other module decides which state may follow which.
+Everything here is a value: made once, never changed, free of locks, clocks and I/O.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from typing import dataclass_transform
+
+if TYPE_CHECKING:
+    from apscheduler.job import Job
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def value(cls: type[T]) -> type[T]:
+    # Frozen for the type checker only: at run time a frozen dataclass costs four times as much
+    # to make, and each fire makes several.
+    return dataclass(slots=True)(cls)
+
+
+class RunState(StrEnum):
+    """Where in its life a Run is."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+    SKIPPED = "skipped"
+    MISSED = "missed"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing follows."""
+        return not TRANSITIONS[self]
+
+
+_S = RunState
+TRANSITIONS: dict[RunState, frozenset[RunState]] = {
+    _S.WAITING: frozenset({_S.RUNNING, _S.CANCELLED, _S.MISSED, _S.SKIPPED}),
+    _S.RUNNING: frozenset(
+        {
+            _S.SUCCEEDED,
+            _S.FAILED,
+            _S.TIMED_OUT,
+            _S.CANCELLED,
+            _S.LOST,
+            # The last two by an executor's refusal, or by the report of a foreign executor.
+            _S.SKIPPED,
+            _S.MISSED,
+        }
+    ),
+    _S.SUCCEEDED: frozenset(),
+    _S.FAILED: frozenset(),
+    _S.TIMED_OUT: frozenset(),
+    _S.CANCELLED: frozenset(),
+    _S.LOST: frozenset(),
+    _S.SKIPPED: frozenset(),
+    _S.MISSED: frozenset(),
+}
+
+#: The states of a Run that holds one of its job's instances.
+LIVE_STATES = frozenset(state for state, following in TRANSITIONS.items() if following)
+
+
+class TransitionError(ValueError):
+    """A Run was asked to go where its state does not lead."""
+
+    def __init__(self, run: Run, after: RunState) -> None:
+        allowed = ", ".join(
+            state for state in RunState if state in TRANSITIONS[run.state]
+        )
+        super().__init__(
+            f"run {run.id} of job {run.job_id} is {run.state} and cannot become {after}; "
+            f"from {run.state} it can become: {allowed or 'nothing, it has ended'}"
+        )
+
+
+class RunKind(StrEnum):
+    """Why a Run exists."""
+
+    SLOT = "slot"  # its job's trigger asked for it
+    MANUAL = "manual"  # somebody asked for it, outside the schedule
+    RETRY = "retry"  # an attempt before it failed
+    RECOVERY = "recovery"  # an attempt before it never began, or was lost
+    GAP = "gap"  # stands for slots that were never opened
+
+
+@value
+class Run:
+    """One attempt to execute a slot, or the record of slots that were never opened.
+
+    All times are aware. ``scheduled_at`` is in the time zone of the job's trigger.
+
+    ``first_scheduled_at`` and ``count`` differ from ``scheduled_at`` and 1 where one Run stands
+    for several slots (coalesced, or a gap). Where the slots could not be counted by arithmetic,
+    1,000 means "at least 1,000".
+    """
+
+    id: str
+    job_id: str
+    state: RunState
+    kind: RunKind
+    scheduled_at: datetime
+    first_scheduled_at: datetime
+    opened_at: datetime
+    batch: str
+    job_name: str
+    jobstore: str
+    executor: str
+    node: str
+    incarnation: str
+    count: int = 1
+    attempt: int = 1
+    attention_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    reason: str | None = None
+    error: str | None = None
+    #: The job as it was, kept only where the claim deleted it: what a recovery needs.
+    definition: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def ended(self) -> bool:
+        """Whether this Run is over."""
+        return self.state.ended
+
+    @property
+    def coalesced(self) -> int:
+        """How many earlier slots this Run stands for beside its own."""
+        return self.count - 1
+
+
+@value
+class Outcome:
+    """What became of one call of a user's function.
+
+    ``traceback`` is the text of the stack frames, without the line of the exception itself.
+    ``refused`` is set where the executor did not take the Run at all.
+    """
+
+    state: RunState
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    value: Any = None
+    exception: BaseException | None = None
+    traceback: str | None = None
+    reason: str | None = None
+    refused: bool = False
+
+
+@value
+class Live:
+    """What of one job is alive over all nodes.
+
+    :param instances: distinct batches among its waiting and running Runs
+    :param opened_until: the moment at which the newest of them was opened
+    """
+
+    instances: int = 0
+    opened_until: datetime | None = None
+
+
+NOTHING_LIVE = Live()
+
+
+@value
+class Due:
+    """A job whose time has come, as its store read it.
+
+    :param slot: its next run time
+    :param incarnation: one life of the job's id. It begins when the job is added, when it is
+        replaced without keeping its phase, and when a user sets its next run time
+    :param born: when that was; None for a job that was stored by 3.x
+    :param last_slot: the last slot that was decided in this incarnation
+    """
+
+    job: Job
+    slot: datetime
+    incarnation: str
+    born: datetime | None
+    last_slot: datetime | None
+    live: Live
+
+
+@value
+class Presence:
+    """Since when slots could have been started without a break, and what the last break was."""
+
+    since: datetime
+    cause: str
+
+
+@value
+class Plan:
+    """The decision about one due job, to be written in one conditional write.
+
+    :param next_run_time: what the job's row moves on to; None where its trigger is exhausted,
+        which deletes the row
+    :param last_slot: the last slot that this decision settles
+    :param opened: Runs that begin: the first of them running, the rest of its batch waiting
+    :param closed: records of slots that are not opened
+    """
+
+    next_run_time: datetime | None
+    last_slot: datetime
+    opened: tuple[Run, ...] = ()
+    closed: tuple[Run, ...] = ()
+
+
+@value
+class Transition:
+    """The decision about one existing Run, to be written only if it is still in ``run.state``.
+
+    ``follow_up`` is a Run that is opened in the same write.
+    """
+
+    run: Run
+    after: RunState
+    ended_at: datetime | None = None
+    started_at: datetime | None = None
+    reason: str | None = None
+    error: str | None = None
+    follow_up: Run | None = None
+
+    def __post_init__(self) -> None:
+        if self.after not in TRANSITIONS[self.run.state]:
+            raise TransitionError(self.run, self.after)
+
+
+@value
+class RunQuery:
+    """Which Runs are asked for; the newest come first.
+
+    ``since`` leaves out Runs that were scheduled before that moment.
+    """
+
+    job_id: str | None = None
+    state: RunState | None = None
+    since: datetime | None = None
+    limit: int = 100
+
+
+class JobChangeKind(StrEnum):
+    """What a user, or the end of its schedule, did to a job."""
+
+    ADDED = "added"
+    MODIFIED = "modified"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    REMOVED = "removed"
+    EXHAUSTED = "exhausted"
+
+
+@value
+class JobChange:
+    """A change of a job that explains why slots have no Run.
+
+    ``next_run_time`` is what the change left behind.
+    """
+
+    job_id: str
+    at: datetime
+    kind: JobChangeKind
+    next_run_time: datetime | None = None
+
+
+NewId = Callable[[], str]
+
+
+def moved(run: Run, transition: Transition) -> Run:
+    """Return a Run as it is after a transition."""
+    # Spelled out, as in `started`: `dataclasses.replace` takes five times as long.
+    return Run(
+        run.id,
+        run.job_id,
+        transition.after,
+        run.kind,
+        run.scheduled_at,
+        run.first_scheduled_at,
+        run.opened_at,
+        run.batch,
+        run.job_name,
+        run.jobstore,
+        run.executor,
+        run.node,
+        run.incarnation,
+        run.count,
+        run.attempt,
+        None,
+        transition.started_at or run.started_at,
+        transition.ended_at,
+        transition.reason,
+        transition.error,
+        None if transition.ended_at else run.definition,
+    )
+
+
+def started(run: Run, at: datetime) -> Run:
+    """Return a running Run with the moment at which its worker began."""
+    return Run(
+        run.id,
+        run.job_id,
+        run.state,
+        run.kind,
+        run.scheduled_at,
+        run.first_scheduled_at,
+        run.opened_at,
+        run.batch,
+        run.job_name,
+        run.jobstore,
+        run.executor,
+        run.node,
+        run.incarnation,
+        run.count,
+        run.attempt,
+        None,
+        at,
+        None,
+        run.reason,
+        None,
+        run.definition,
+    )
+
+
+def replace(run: Run, **changes: Any) -> Run:
+    """Return a copy of ``run`` with some fields changed."""
+    return dataclasses.replace(run, **changes)
+
+
+def transition_table() -> str:
+    """Return the life of a Run as text, a line for each state that something follows."""
+    width = max(len(state) for state in LIVE_STATES)
+    return "\n".join(
+        f"{state:<{width}} -> {' | '.join(after for after in RunState if after in following)}"
+        for state, following in TRANSITIONS.items()
+        if following
+    )

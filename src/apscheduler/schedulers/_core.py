@@ -1,0 +1,195 @@
+"""What all faces of a scheduler stand on: its registries, its listeners and its loop."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from datetime import datetime, tzinfo
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from apscheduler._loop import Loop
+from apscheduler.clock import Clock
+from apscheduler.events import EVENT_ALL, SchedulerEvent
+from apscheduler.jobstores._unshared import UnsharedJobStore
+from apscheduler.jobstores.base import BaseJobStore, ClaimingJobStore, claims_for_itself
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from apscheduler.events import JobExecutionEvent
+    from apscheduler.executors._coroutines import CoroutineThread
+    from apscheduler.executors.base import BaseExecutor
+    from apscheduler.job import Job
+
+STATE_STOPPED = 0
+STATE_RUNNING = 1
+STATE_PAUSED = 2
+
+#: Seconds after which a listener is called slow.
+SLOW_LISTENER = 1.0
+
+Listener = Callable[[Any], Any]
+
+
+class SchedulerCore:
+    """Registries, listeners and loop of one scheduler."""
+
+    state: int = STATE_STOPPED
+    timezone: tzinfo
+    _clock: Clock
+    _logger: logging.Logger
+    _jobstore_retry_interval: float
+    _max_sleep: float
+    _job_defaults: dict[str, Any]
+
+    def __init__(self) -> None:
+        self._executors: dict[str, BaseExecutor] = {}
+        self._executors_lock = self._create_lock()
+        self._jobstores: dict[str, BaseJobStore] = {}
+        self._jobstores_lock = self._create_lock()
+        self._seams: dict[str, tuple[BaseJobStore, ClaimingJobStore]] = {}
+        self._listeners: list[tuple[Listener, int]] = []
+        self._listeners_lock = self._create_lock()
+        self._pending_jobs: list[tuple[Job, str, bool]] = []
+        self._coroutines: CoroutineThread | None = None
+        self._loop = Loop(self)
+
+    def wakeup(self) -> None:
+        """Let the loop look for due jobs now."""
+        raise NotImplementedError
+
+    def _now(self) -> datetime:
+        return self._clock.now().astimezone(self.timezone)
+
+    def _create_lock(self) -> AbstractContextManager[Any]:
+        """Return a new re-entrant lock of the kind that suits this scheduler."""
+        return threading.RLock()
+
+    # -- registries -----------------------------------------------------------------------------
+
+    def _lookup_executor(self, alias: str) -> BaseExecutor:
+        """Return an executor by its alias.
+
+        :raises KeyError: if there is none
+        """
+        try:
+            return self._executors[alias]
+        except KeyError:
+            raise KeyError(f"No such executor: {alias}") from None
+
+    def _lookup_jobstore(self, alias: str) -> BaseJobStore:
+        """Return a job store by its alias.
+
+        :raises KeyError: if there is none
+        """
+        try:
+            return self._jobstores[alias]
+        except KeyError:
+            raise KeyError(f"No such job store: {alias}") from None
+
+    def _seam(self, alias: str) -> ClaimingJobStore:
+        """Return what slots of a job store are claimed from: the store itself, or a wrapper.
+
+        :raises KeyError: if there is no such job store
+        """
+        store = self._lookup_jobstore(alias)
+        known = self._seams.get(alias)
+        if known is None or known[0] is not store:
+            seam = (
+                store
+                if isinstance(store, ClaimingJobStore) and claims_for_itself(store)
+                else UnsharedJobStore(store, self._jobstores_lock)
+            )
+            known = self._seams[alias] = store, seam
+        return known[1]
+
+    # -- listeners ------------------------------------------------------------------------------
+
+    def add_listener(self, callback: Listener, mask: int = EVENT_ALL) -> None:
+        """Let a callable hear of events.
+
+        It is called in the thread that causes the event, with no lock held. What it raises is
+        logged. A coroutine function is awaited, on the scheduler's event loop if it has one.
+
+        :param callback: called with the event
+        :param mask: the codes of the events to hear of, combined with ``|``; all by default
+        :raises TypeError: if ``callback`` cannot be called, or ``mask`` is not a number
+        """
+        if not callable(callback):
+            raise TypeError(f"callback must be callable, got {callback!r}; pass a function")
+        if not isinstance(mask, int):
+            raise TypeError(
+                f"mask must be an int, got {mask!r}; combine EVENT_* constants with |"
+            )
+        with self._listeners_lock:
+            self._listeners.append((callback, mask))
+
+    def remove_listener(self, callback: Listener) -> None:
+        """Let a callable hear of no more events; nothing happens if it did not.
+
+        :param callback: as it was added; all its registrations end
+        """
+        with self._listeners_lock:
+            self._listeners[:] = [entry for entry in self._listeners if entry[0] != callback]
+
+    def _hears(self, code: int) -> bool:
+        """Tell whether anybody wants an event of this code, so that it is worth making."""
+        for _, mask in self._listeners:
+            if mask & code:
+                return True
+        # A subclass, or a test, may listen here.
+        return (
+            "_dispatch_event" in self.__dict__
+            or type(self)._dispatch_event is not SchedulerCore._dispatch_event
+        )
+
+    def _dispatch_event(self, event: SchedulerEvent) -> None:
+        """Call every listener that wants ``event``, in the order they were added."""
+        with self._listeners_lock:
+            listeners = tuple(self._listeners)
+        for callback, mask in listeners:
+            if event.code & mask:
+                began = perf_counter()
+                try:
+                    answer = callback(event)
+                    if inspect.isawaitable(answer):
+                        self._await_listener(answer)
+                except BaseException:
+                    self._logger.exception("Error notifying listener")
+                took = perf_counter() - began
+                if took > SLOW_LISTENER:
+                    self._logger.warning(
+                        "Listener %r took %.1f s for %r. It holds up what caused the event: let "
+                        "it hand long work to a thread or a job",
+                        callback,
+                        took,
+                        event,
+                    )
+
+    def _await_listener(self, answer: Awaitable[Any]) -> None:
+        """Bring a coroutine listener to its end."""
+        self._await(answer)
+
+    def _await(self, awaitable: Awaitable[Any]) -> Any:
+        """Wait in this thread for an awaitable, on a loop that the scheduler owns."""
+        from apscheduler.executors._coroutines import CoroutineThread
+
+        if self._coroutines is None:
+            self._coroutines = CoroutineThread()
+        return self._coroutines.run(awaitable)
+
+    # -- reports of executors of 3.x ------------------------------------------------------------
+
+    def _submission_succeeded(
+        self, executor: str, job_id: str, events: Sequence[JobExecutionEvent]
+    ) -> None:
+        self._loop.submission_succeeded(executor, job_id, events)
+
+    def _submission_failed(
+        self, executor: str, job_id: str, error: BaseException, traceback: str | None = None
+    ) -> None:
+        self._loop.submission_failed(executor, job_id, error, traceback)

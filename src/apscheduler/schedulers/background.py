@@ -1,0 +1,46 @@
+"""A scheduler in a thread of its own."""
+
+from __future__ import annotations
+
+from threading import Event, Thread, current_thread
+from typing import Any
+
+from apscheduler.schedulers.base import BaseScheduler
+from apscheduler.schedulers.blocking import BlockingScheduler
+from apscheduler.util import asbool
+
+
+class BackgroundScheduler(BlockingScheduler):
+    """Runs in a thread of its own, beside the program.
+
+    Takes the options of `BaseScheduler`, and:
+
+    :param daemon: whether the thread may be left behind when the program ends; true by default
+    """
+
+    _thread: Thread | None = None
+
+    def _configure(self, config: dict[str, Any]) -> None:
+        self._daemon = asbool(config.pop("daemon", True))
+        super()._configure(config)
+
+    def start(self, *args: Any, **kwargs: Any) -> None:
+        """Start, and return.
+
+        :param paused: if true, run no job until `resume` is called
+        """
+        if self._event is None or self._event.is_set():
+            self._event = Event()
+        BaseScheduler.start(self, *args, **kwargs)
+        self._thread = Thread(target=self._main_loop, name="APScheduler", daemon=self._daemon)
+        self._thread.start()
+
+    def shutdown(self, wait: bool = True, timeout: float | None = None) -> None:
+        super().shutdown(wait, timeout)
+        thread, self._thread = self._thread, None
+        # A job or listener in that very thread ends it by returning.
+        if thread is not None and thread is not current_thread():
+            thread.join()
+
+    def _is_alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
