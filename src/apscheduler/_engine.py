@@ -69,11 +69,7 @@ def plan(
     if due.last_slot is not None and slot <= due.last_slot:
         # Somebody wrote back an old next run time. That slot has had its answer.
         return Plan(_following(trigger, due.last_slot, now), due.last_slot)
-    if (
-        not job.coalesce
-        and due.live.opened_until is not None
-        and slot <= due.live.opened_until
-    ):
+    if not job.coalesce and due.live.opened_until is not None and slot <= due.live.opened_until:
         return None  # The rest of a batch that was too long to be opened at once.
 
     closed: tuple[Run, ...] = ()
@@ -81,16 +77,12 @@ def plan(
     if job.coalesce:
         last, count, following = _span(trigger, slot, now, now)
         if startable is not None and last < startable:
-            missed = _record(
-                RunState.MISSED, now, due, site, slot, last, count, reason=cause
-            )
+            missed = _record(RunState.MISSED, now, due, site, slot, last, count, reason=cause)
             return Plan(following, last, closed=(missed,))
     else:
         if startable is not None and slot < startable:
             last, count, following = _span(trigger, slot, startable - _INSTANT, now)
-            missed = _record(
-                RunState.MISSED, now, due, site, slot, last, count, reason=cause
-            )
+            missed = _record(RunState.MISSED, now, due, site, slot, last, count, reason=cause)
             closed = (missed,)
             if following is None or following > now:
                 return Plan(following, last, closed=closed)
@@ -101,33 +93,25 @@ def plan(
         if not job.coalesce:
             last, count, following = _span(trigger, slot, now, now)
         reason = overlap_reason(job)
-        skipped = _record(
-            RunState.SKIPPED, now, due, site, slot, last, count, reason=reason
-        )
+        skipped = _record(RunState.SKIPPED, now, due, site, slot, last, count, reason=reason)
         return Plan(following, last, closed=(*closed, skipped))
 
     # Where the row goes with this write, what a recovery needs goes into the Runs.
     definition = job if following is None else None
-    first = _record(
-        RunState.RUNNING, now, due, site, slot, last, count, definition=definition
-    )
+    first = _record(RunState.RUNNING, now, due, site, slot, last, count, definition=definition)
     if job.coalesce or following is None or following > now:
         return Plan(following, last, (first,), closed)
 
     opened = [first]
     while following is not None and following <= now and len(opened) < BATCH:
         last, following = following, _following(trigger, following, now)
-        opened.append(
-            _record(RunState.WAITING, now, due, site, last, last, 1, batch=first.batch)
-        )
+        opened.append(_record(RunState.WAITING, now, due, site, last, last, 1, batch=first.batch))
     if following is None:
         opened = [replace(run, definition=job) for run in opened]
     return Plan(following, last, tuple(opened), closed)
 
 
-def plan_manual(
-    now: datetime, job: Job, incarnation: str, live: Live, site: Site
-) -> Run:
+def plan_manual(now: datetime, job: Job, incarnation: str, live: Live, site: Site) -> Run:
     """Decide about a run that somebody asked for: `running`, or `skipped` if it would overlap."""
     refused = live.instances >= job.max_instances
     run_id = site.new_id()
@@ -204,13 +188,11 @@ def first_fire_time(trigger: BaseTrigger, now: datetime) -> datetime | None:
 
 def keeps_phase(stored: Job, replacement: Job) -> bool:
     """Tell whether a job that replaces another one of the same id goes on where that one was."""
-    return stored.next_run_time is not None and stored.trigger._same_schedule(
-        replacement.trigger
-    )
+    return stored.next_run_time is not None and stored.trigger._same_schedule(replacement.trigger)
 
 
 def slots_between(trigger: BaseTrigger, run: Run, limit: int) -> list[datetime]:
-    """Return the slots that ``run`` stands for; if there are more than ``limit``, also the last."""
+    """Return the slots of ``run``: at most ``limit`` of them, and beyond that only the last."""
     slots = [run.first_scheduled_at]
     while len(slots) < limit:
         following = _following(trigger, slots[-1], run.opened_at)
@@ -246,7 +228,7 @@ def _following(trigger: BaseTrigger, slot: datetime, now: datetime) -> datetime 
 def _span(
     trigger: BaseTrigger, first: datetime, until: datetime, now: datetime
 ) -> tuple[datetime, int, datetime | None]:
-    """Return the last slot <= ``until``, how many there are from ``first`` on, and what follows."""
+    """Return the last slot <= ``until``, how many there are since ``first``, and what follows."""
     following = _following(trigger, first, now)
     if following is None or following > until:
         return first, 1, following

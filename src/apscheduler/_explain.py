@@ -94,9 +94,7 @@ def _why_not_scheduled(changes: Sequence[JobChange]) -> str:
     return "the job is paused"
 
 
-def _why_none(
-    job: Job | None, changes: Sequence[JobChange], at: datetime, now: datetime
-) -> str:
+def _why_none(job: Job | None, changes: Sequence[JobChange], at: datetime, now: datetime) -> str:
     before = next((change for change in reversed(changes) if change.at <= at), None)
     after = next((change for change in changes if change.at > at), None)
     if before is not None and before.kind is JobChangeKind.PAUSED:

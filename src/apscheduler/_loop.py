@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
 from os import urandom
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from apscheduler import _engine
 from apscheduler._notices import Notices
@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from apscheduler.events import JobExecutionEvent, SchedulerEvent
     from apscheduler.job import Job
 
-#: How many decisions are asked of a store at a time: few at first, so that the first run of
-#: many starts at once.
-FIRST_CLAIM, MAX_CLAIM = 100, 1000
+#: How many decisions are asked of a store at a time: few, so that the first run of many starts
+#: at once, and so that what is made for a decision is gone before the garbage collector sees it.
+CLAIM = 100
 #: Seconds until a store or a job that failed is tried again; doubled up to the scheduler's
 #: `jobstore_retry_interval`.
 FIRST_RETRY = 0.5
@@ -63,7 +63,7 @@ class House(Protocol):
     _executors: dict[str, BaseExecutor]
     _clock: Clock
     _logger: logging.Logger
-    _jobstore_retry_interval: float
+    jobstore_retry_interval: float
 
     def _seam(self, alias: str) -> ClaimingJobStore: ...
     def _dispatch_event(self, event: SchedulerEvent) -> None: ...
@@ -74,17 +74,25 @@ class House(Protocol):
 class Work:
     """One submission: what an executor gets, and through which it answers."""
 
-    __slots__ = ("_loop", "alias", "clock", "job", "runs", "store")
+    __slots__ = ("_loop", "_runs", "alias", "job", "store")
 
     def __init__(
         self, loop: Loop, store: ClaimingJobStore, alias: str, job: Job, runs: Sequence[Run]
     ) -> None:
         self._loop = loop
-        self.clock = loop.clock
         self.store = store
         self.alias = alias
         self.job = job
-        self.runs = runs
+        # A tuple of one would be one more object for the garbage collector to look at.
+        self._runs = runs[0] if len(runs) == 1 else runs
+
+    @property
+    def runs(self) -> Sequence[Run]:
+        return (self._runs,) if isinstance(self._runs, Run) else self._runs
+
+    @property
+    def clock(self) -> Clock:
+        return self._loop.clock
 
     def begin(self, run: Run) -> Run | None:
         return self._loop.begin(self, run)
@@ -129,11 +137,15 @@ class Loop:
         self._held: dict[str, dict[str, Held]] = {}
         self._failures: dict[tuple[str, str], int] = {}
         self._lock = threading.Lock()
-        self._idle = threading.Condition(self._lock)
-        self._ours: dict[str, tuple[Work, Run]] = {}
+        self._ours: dict[str, Run] = {}
+        self._idle = threading.Condition()
+        self._awaited = 0
+        # Which executors take Runs, found out once for each.
+        self._ports: dict[str, tuple[BaseExecutor, bool]] = {}
         self._foreign: dict[tuple[str, str], list[Work]] = {}
         self._unwritten: deque[tuple[Work, Transition, Outcome, bool]] = deque()
         self._numbers = count()
+        self._stamp = "0" * 14
         self.node = urandom(4).hex()
         self.troubles: dict[str, Trouble] = {}
         self.last_turn: datetime | None = None
@@ -192,8 +204,7 @@ class Loop:
 
     def running(self) -> list[Run]:
         """Return the Runs that are live on this node, as far as they have come."""
-        with self._lock:
-            return [run for _, run in self._ours.values()]
+        return list(self._ours.values())
 
     def wait_until_idle(self, timeout: float | None, but: str | None = None) -> bool:
         """Wait for the live Runs of this node to end; return whether they did.
@@ -202,7 +213,11 @@ class Loop:
         :param but: id of a Run that need not end: that of the caller
         """
         with self._idle:
-            return self._idle.wait_for(lambda: not (self._ours.keys() - {but}), timeout)
+            self._awaited += 1
+            try:
+                return self._idle.wait_for(lambda: not (self._ours.keys() - {but}), timeout)
+            finally:
+                self._awaited -= 1
 
     # -- the turn -------------------------------------------------------------------------------
 
@@ -214,6 +229,7 @@ class Loop:
         self.promised = False
         now = self._read_clock()
         self.last_turn = now
+        self._stamp = f"{int(now.timestamp() * 1e6):014x}"
         deadline = None if budget is None else self.clock.monotonic() + budget
         late: list[SchedulerEvent] = []
         wakes: list[datetime] = []
@@ -250,26 +266,24 @@ class Loop:
         try:
             store = self._house._seam(alias)
             self._write_left_over(alias)
-            for run, job in store.claim_waiting(now, partial(_engine.attend, now), MAX_CLAIM):
-                self._submit(Work(self, store, alias, job, (run,)))
-                self._notices.submitted(alias, job, (run,), late)
+            for run, job in store.claim_waiting(now, partial(_engine.attend, now), CLAIM):
+                if self._submit(Work(self, store, alias, job, (run,))):
+                    self._notices.submitted(alias, job, (run,), late)
 
             site = _engine.Site(alias, self.node, self._new_id)
             decide = partial(self._decide, now, alias, site)
-            limit = FIRST_CLAIM
             while not self.stopping:
-                claims = store.claim(now, decide, limit, held)
+                claims = store.claim(now, decide, CLAIM, held)
                 for due, plan in claims.won:
                     if self._failures:
                         self._failures.pop((alias, due.job.id), None)
                     self._carry_out(store, alias, due.job, plan, late)
                 for due, error in claims.failed:
                     self._write_failed(alias, due.job, error, now)
-                if len(claims.won) < limit:
+                if len(claims.won) < CLAIM:
                     break
                 if deadline is not None and self.clock.monotonic() > deadline:
                     return now
-                limit = MAX_CLAIM
             wake = store.next_wake(held)
         except Exception as error:
             return self._store_failed(alias, error, now)
@@ -333,14 +347,11 @@ class Loop:
         """Do what was decided, now that it is written."""
         if plan.closed:
             self._notices.closed(alias, job, plan.closed, late)
-        if plan.opened:
-            self._submit(Work(self, store, alias, job, plan.opened))
-        submitted = plan.opened
-        if plan.closed:
-            missed = [run for run in plan.closed if run.state is RunState.MISSED]
-            submitted = (*missed, *plan.opened)
-        if submitted:
-            self._notices.submitted(alias, job, submitted, late)
+        told = [run for run in plan.closed if run.state is RunState.MISSED]
+        if plan.opened and self._submit(Work(self, store, alias, job, plan.opened)):
+            told += plan.opened
+        if told:
+            self._notices.submitted(alias, job, told, late)
         if plan.next_run_time is None:
             self._notices.removed(alias, job.id)
 
@@ -357,27 +368,32 @@ class Loop:
         )
         late: list[SchedulerEvent] = []
         if run.state is RunState.RUNNING:
-            self._submit(Work(self, store, alias, job, (run,)))
-            self._notices.submitted(alias, job, (run,), late)
+            if self._submit(Work(self, store, alias, job, (run,))):
+                self._notices.submitted(alias, job, (run,), late)
         else:
             self._notices.closed(alias, job, (run,), late)
         for event in late:
             self._house._dispatch_event(event)
         return run
 
-    def _submit(self, work: Work) -> None:
-        with self._lock:
-            for run in work.runs:
-                self._ours[run.id] = work, run
+    def _submit(self, work: Work) -> bool:
+        """Hand work to its executor; return whether that took it."""
+        for run in work.runs:
+            self._ours[run.id] = run
         alias = work.job.executor
         try:
             executor = self._house._executors[alias]
-            if isinstance(executor, RunExecutor) and takes_runs(executor):
-                executor.submit_runs(work)
+            port = self._ports.get(alias)
+            if port is None or port[0] is not executor:
+                port = self._ports[alias] = executor, takes_runs(executor)
+            if port[1]:
+                cast("RunExecutor", executor).submit_runs(work)
             else:
                 self._submit_to_foreign(executor, work)
         except Exception as error:
             self._refused(work, error)
+            return False
+        return True
 
     def _refused(self, work: Work, error: Exception) -> None:
         job, alias = work.job, work.job.executor
@@ -418,7 +434,7 @@ class Loop:
                 return None
             run = begun
         run = started(run, now)
-        self._ours[run.id] = work, run
+        self._ours[run.id] = run
         return run
 
     def finished(self, work: Work, run: Run, outcome: Outcome, told: bool = False) -> None:
@@ -434,9 +450,7 @@ class Loop:
             self._house._logger.exception("Error settling run %s of job %s", run.id, run.job_id)
             self._forget(run)
 
-    def _write_end(
-        self, work: Work, transition: Transition, outcome: Outcome, told: bool
-    ) -> None:
+    def _write_end(self, work: Work, transition: Transition, outcome: Outcome, told: bool) -> None:
         run = transition.run
         try:
             (after,) = work.store.apply((transition,))
@@ -481,9 +495,10 @@ class Loop:
                 self._unwritten.append(end)
 
     def _forget(self, run: Run) -> None:
-        with self._idle:
-            self._ours.pop(run.id, None)
-            if len(self._ours) <= 1:
+        # No lock where nobody waits: workers would queue for it.
+        self._ours.pop(run.id, None)
+        if self._awaited:
+            with self._idle:
                 self._idle.notify_all()
 
     # -- executors of 3.x -----------------------------------------------------------------------
@@ -491,7 +506,9 @@ class Loop:
     def _submit_to_foreign(self, executor: BaseExecutor, work: Work) -> None:
         """Hand work to an executor that knows nothing of Runs, and reports by job id."""
         begun = [self.begin(work, run) for run in work.runs]
-        work.runs = [run for run in begun if run is not None]
+        work = Work(
+            self, work.store, work.alias, work.job, [run for run in begun if run is not None]
+        )
         key = work.job.executor, work.job.id
         with self._lock:
             self._foreign.setdefault(key, []).append(work)
@@ -592,13 +609,12 @@ class Loop:
         return retry_at
 
     def _delay(self, failures: int) -> float:
-        longest = self._house._jobstore_retry_interval
+        longest = self._house.jobstore_retry_interval
         return min(longest, FIRST_RETRY * 2.0 ** min(failures - 1, 30))
 
     def _new_id(self) -> str:
         # Sorts by the time it was made, and within one moment by the order in which it was made.
-        moment = int(self.last_turn.timestamp() * 1e6) if self.last_turn else 0
-        return f"{moment:014x}{next(self._numbers):08x}{self.node}"
+        return f"{self._stamp}{next(self._numbers):08x}{self.node}"
 
 
 def _no_executor(alias: str) -> str:

@@ -93,9 +93,7 @@ class Notices:
             self._execution(EVENT_JOB_MISSED, alias, run)
         elif run.state is RunState.SKIPPED:
             self._audience._dispatch_event(
-                JobSubmissionEvent(
-                    EVENT_JOB_MAX_INSTANCES, run.job_id, alias, [run.scheduled_at]
-                )
+                JobSubmissionEvent(EVENT_JOB_MAX_INSTANCES, run.job_id, alias, [run.scheduled_at])
             )
         elif not self._is_old_news(run, outcome):
             error = outcome.exception or RuntimeError(run.reason)

@@ -12,10 +12,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import UTC as UTC
+from datetime import datetime, timedelta, tzinfo
 from typing import Protocol
-
-UTC = timezone.utc
 
 
 class Clock(Protocol):

@@ -11,9 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from typing import dataclass_transform
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 if TYPE_CHECKING:
     from apscheduler.job import Job
@@ -79,9 +77,7 @@ class TransitionError(ValueError):
     """A Run was asked to go where its state does not lead."""
 
     def __init__(self, run: Run, after: RunState) -> None:
-        allowed = ", ".join(
-            state for state in RunState if state in TRANSITIONS[run.state]
-        )
+        allowed = ", ".join(state for state in RunState if state in TRANSITIONS[run.state])
         super().__init__(
             f"run {run.id} of job {run.job_id} is {run.state} and cannot become {after}; "
             f"from {run.state} it can become: {allowed or 'nothing, it has ended'}"

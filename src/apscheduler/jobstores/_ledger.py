@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from heapq import heappop, heappush, nlargest
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING
 
+from apscheduler.jobstores._archive import Archive
 from apscheduler.runs import (
     LIVE_STATES,
     NOTHING_LIVE,
@@ -19,91 +20,71 @@ from apscheduler.runs import (
     RunState,
     Transition,
     moved,
-    replace,
 )
 
 if TYPE_CHECKING:
     from apscheduler.job import Job
 
-RUNS_PER_JOB = 100
-RUNS_IN_ALL = 10_000
 CHANGES_IN_ALL = 10_000
-
-_FAILURES = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.LOST})
-
-
-class _History:
-    """The ended Runs of one job, oldest first, and its last success and failure."""
-
-    __slots__ = ("ended", "failure", "success")
-
-    def __init__(self) -> None:
-        self.ended: list[Run] = []
-        self.success: Run | None = None
-        self.failure: Run | None = None
-
-    def __iter__(self) -> Iterator[Run]:
-        for last in (self.success, self.failure):
-            if last is not None and last not in self.ended:
-                yield last
-        yield from self.ended
+#: How many ended Runs wait to be filed at most.
+MAX_UNFILED = 1000
 
 
 class Ledger:
     """What a store in memory knows of Runs.
+
+    Runs are opened under a lock, but end without one: a lock that each worker takes for each Run
+    makes the workers queue for it, and costs more than the Run. So a Run ends by being taken out
+    of `_live`, which only one thread can do, and is filed later, with others.
 
     :param is_stored: tells whether a job still exists; the last success and failure of those
         jobs are kept whatever happened since
     """
 
     def __init__(self, is_stored: Callable[[str], bool]) -> None:
-        self._is_stored = is_stored
-        self._lock = Lock()
-        self._live: dict[str, dict[str, Run]] = {}
-        self._attention: list[tuple[datetime, str, str]] = []
-        self._histories: dict[str, _History] = {}
-        self._ended: OrderedDict[str, Run] = OrderedDict()
+        self._lock = RLock()
+        self._live: dict[str, Run] = {}
+        # Nearly every job has one live Run at most: only of several there is a dict.
+        self._live_of_job: dict[str, Run | dict[str, Run]] = {}
+        self._unfiled: deque[Run] = deque()
+        self._attention: list[tuple[datetime, str]] = []
+        self._archive = Archive(is_stored)
         self._changes: deque[JobChange] = deque(maxlen=CHANGES_IN_ALL)
 
     def live(self, job_id: str) -> Live:
         """Return what of a job is live."""
-        runs = self._live.get(job_id)
-        if not runs:
+        if job_id not in self._live_of_job:
             return NOTHING_LIVE
-        with self._lock:
-            return Live(
-                len({run.batch for run in runs.values()}),
-                max((run.opened_at for run in runs.values()), default=None),
-            )
+        runs = self._live_runs(job_id)
+        return Live(
+            len({run.batch for run in runs}), max((run.opened_at for run in runs), default=None)
+        )
 
     def record(self, runs: Iterable[Run]) -> None:
         """Keep new Runs, live or ended."""
         with self._lock:
+            self._file()
             for run in runs:
                 if run.state in LIVE_STATES:
                     self._open(run)
                 else:
-                    self._close(run)
+                    self._archive.add(run)
 
     def apply(self, transition: Transition) -> Run | None:
         """Carry out a transition; return the Run as it then is, or None if it was refused."""
-        run = transition.run
-        with self._lock:
-            live = self._live.get(run.job_id)
-            kept = live.get(run.id) if live else None
-            if live is None or kept is None or kept.state is not run.state:
-                return None
-            after = moved(kept, transition)
-            if after.state in LIVE_STATES:
-                live[run.id] = after
-            else:
-                del live[run.id]
-                self._close(after)
-            if transition.follow_up is not None:
-                self._open(transition.follow_up)
-            if not live:
-                del self._live[run.job_id]
-            return after
+        before = transition.run
+        if transition.after in LIVE_STATES or transition.follow_up is not None:
+            with self._lock:
+                return self._replace(before, transition)
+        kept = self._take(before)
+        if kept is None:
+            return None
+        after = moved(kept, transition)
+        self._unfiled.append(after)
+        if len(self._unfiled) > MAX_UNFILED:
+            with self._lock:
+                self._file()
+        return after
 
     def start_waiting(
         self,
@@ -116,10 +97,9 @@ class Ledger:
         won: list[tuple[Run, Job]] = []
         while len(won) < limit:
             with self._lock:
-                entry = self._peek()
-                if entry is None or entry[0] > now:
-                    break
-                run = self._live[entry[2]][entry[1]]
+                run = self._first_to_attend()
+            if run is None or run.attention_at is None or run.attention_at > now:
+                break
             job = run.definition or lookup_job(run.job_id)
             after = self.apply(decide(run, job))
             if after is not None and after.state is RunState.RUNNING and job is not None:
@@ -128,76 +108,106 @@ class Ledger:
 
     def next_attention(self) -> datetime | None:
         """Return when the next waiting Run needs attention."""
+        if not self._attention:
+            return None
         with self._lock:
-            found = self._peek()
-        return found[0] if found else None
+            run = self._first_to_attend()
+        return run.attention_at if run else None
 
     def query(self, query: RunQuery) -> list[Run]:
-        """Return copies of Runs, the newest first."""
+        """Return Runs, the newest first."""
         with self._lock:
+            self._file()
             if query.job_id is None:
-                runs = [run for live in self._live.values() for run in live.values()]
-                runs += [run for history in self._histories.values() for run in history]
+                runs = [*self._live.values(), *self._archive]
             else:
-                runs = list(self._live.get(query.job_id, {}).values())
-                runs += self._histories.get(query.job_id, ())
-            found = nlargest(
-                query.limit,
-                (
-                    run
-                    for run in runs
-                    if (query.state is None or run.state is query.state)
-                    and (query.since is None or run.scheduled_at >= query.since)
-                ),
-                key=lambda run: (run.opened_at, run.id),
-            )
-            return [replace(run) for run in found]
+                runs = [*self._live_runs(query.job_id), *self._archive.of_job(query.job_id)]
+        return nlargest(
+            query.limit,
+            (
+                run
+                for run in runs
+                if (query.state is None or run.state is query.state)
+                and (query.since is None or run.scheduled_at >= query.since)
+            ),
+            key=lambda run: (run.opened_at, run.id),
+        )
 
     def note(self, change: JobChange) -> None:
+        """Keep a change of a job."""
         self._changes.append(change)
 
     def changes(self, job_id: str) -> list[JobChange]:
+        """Return the changes of a job, oldest first."""
         return [change for change in tuple(self._changes) if change.job_id == job_id]
 
     def job_removed(self, job_id: str) -> None:
         """Let go of what was kept only because the job existed."""
         with self._lock:
-            history = self._histories.get(job_id)
-            if history is not None and not history.ended:
-                del self._histories[job_id]
+            self._archive.job_removed(job_id)
 
     def _open(self, run: Run) -> None:
-        self._live.setdefault(run.job_id, {})[run.id] = run
+        self._live[run.id] = run
+        known = self._live_of_job.get(run.job_id)
+        if known is None:
+            self._live_of_job[run.job_id] = run
+        elif isinstance(known, dict):
+            known[run.id] = run
+        elif known.id == run.id:
+            self._live_of_job[run.job_id] = run
+        else:
+            self._live_of_job[run.job_id] = {known.id: known, run.id: run}
         if run.attention_at is not None:
-            heappush(self._attention, (run.attention_at, run.id, run.job_id))
+            heappush(self._attention, (run.attention_at, run.id))
 
-    def _close(self, run: Run) -> None:
-        history = self._histories.get(run.job_id)
-        if history is None:
-            history = self._histories[run.job_id] = _History()
-        history.ended.append(run)
-        self._ended[run.id] = run
-        if run.state is RunState.SUCCEEDED:
-            history.success = run
-        elif run.state in _FAILURES:
-            history.failure = run
+    def _live_runs(self, job_id: str) -> list[Run]:
+        known = self._live_of_job.get(job_id)
+        runs = known.values() if isinstance(known, dict) else [known]
+        # Those that have ended, but are not filed yet, still stand there.
+        return [run for run in list(runs) if run is not None and run.id in self._live]
 
-        if len(history.ended) > RUNS_PER_JOB:
-            del self._ended[history.ended.pop(0).id]
-        elif len(self._ended) > RUNS_IN_ALL:
-            _, oldest = self._ended.popitem(last=False)
-            history = self._histories[oldest.job_id]
-            # Within a job, too, Runs are kept in the order in which they ended.
-            del history.ended[0]
-            if not history.ended and not self._is_stored(oldest.job_id):
-                del self._histories[oldest.job_id]
+    def _no_longer_live(self, run: Run) -> None:
+        known = self._live_of_job.get(run.job_id)
+        if isinstance(known, dict):
+            known.pop(run.id, None)
+            if not known:
+                del self._live_of_job[run.job_id]
+        elif known is not None and known.id == run.id:
+            del self._live_of_job[run.job_id]
 
-    def _peek(self) -> tuple[datetime, str, str] | None:
-        """Return the earliest entry of the attention heap that still stands."""
+    def _replace(self, before: Run, transition: Transition) -> Run | None:
+        kept = self._take(before)
+        if kept is None:
+            return None
+        after = moved(kept, transition)
+        if transition.follow_up is not None:
+            self._open(transition.follow_up)
+        if after.state in LIVE_STATES:
+            self._open(after)
+        else:
+            self._no_longer_live(after)
+            self._archive.add(after)
+        return after
+
+    def _take(self, before: Run) -> Run | None:
+        """Take a live Run out, if it is as it was; of several threads only one succeeds."""
+        kept = self._live.get(before.id)
+        if kept is None or kept.state is not before.state:
+            return None
+        return self._live.pop(before.id, None)
+
+    def _file(self) -> None:
+        """Put the Runs that have ended where they belong."""
+        while self._unfiled:
+            run = self._unfiled.popleft()
+            self._no_longer_live(run)
+            self._archive.add(run)
+
+    def _first_to_attend(self) -> Run | None:
+        """Return the waiting Run that needs attention first."""
         while self._attention:
-            entry = self._attention[0]
-            run = self._live.get(entry[2], {}).get(entry[1])
+            run = self._live.get(self._attention[0][1])
             if run is not None and run.state is RunState.WAITING:
-                return entry
+                return run
             heappop(self._attention)
         return None

@@ -14,7 +14,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from apscheduler.jobstores._ledger import Ledger
-from apscheduler.jobstores.base import BaseJobStore, Claims, ClaimingJobStore, JobLookupError
+from apscheduler.jobstores.base import BaseJobStore, ClaimingJobStore, Claims, JobLookupError
 from apscheduler.runs import Due, JobChange, Live, Plan, Run, RunQuery, Transition
 
 if TYPE_CHECKING:
@@ -143,9 +143,7 @@ class UnsharedJobStore(ClaimingJobStore):
     ) -> list[tuple[Run, Job]]:
         return self._ledger.start_waiting(now, decide, limit, self.lookup_job)
 
-    def open_run(
-        self, job_id: str, decide: Callable[[Job, str, Live], Run]
-    ) -> tuple[Run, Job]:
+    def open_run(self, job_id: str, decide: Callable[[Job, str, Live], Run]) -> tuple[Run, Job]:
         with self._lock:
             job = self.store.lookup_job(job_id)
             if job is None:

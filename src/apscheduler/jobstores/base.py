@@ -56,7 +56,7 @@ class BaseJobStore(ABC):
         self._alias = alias
         self._logger = logging.getLogger(f"apscheduler.jobstores.{alias}")
 
-    def shutdown(self) -> None:
+    def shutdown(self) -> None:  # noqa: B027
         """Free what the store holds on to."""
 
     @abstractmethod
@@ -180,9 +180,7 @@ class ClaimingJobStore(BaseJobStore):
         """
 
     @abstractmethod
-    def open_run(
-        self, job_id: str, decide: Callable[[Job, str, Live], Run]
-    ) -> tuple[Run, Job]:
+    def open_run(self, job_id: str, decide: Callable[[Job, str, Live], Run]) -> tuple[Run, Job]:
         """Open a Run of a job outside its schedule.
 
         :param decide: makes the Run from the job, its incarnation and what of it is live

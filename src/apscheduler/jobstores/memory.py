@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from heapq import heapify, heappop, heappush
-from itertools import count
+from itertools import count, zip_longest
 from threading import RLock
 from typing import TYPE_CHECKING, cast
 
 from apscheduler.jobstores._ledger import Ledger
-from apscheduler.jobstores.base import Claims, ClaimingJobStore, ConflictingIdError, JobLookupError
+from apscheduler.jobstores.base import ClaimingJobStore, Claims, ConflictingIdError, JobLookupError
 from apscheduler.runs import Due, JobChange, Live, Plan, Run, RunQuery, Transition
 
 if TYPE_CHECKING:
@@ -34,9 +34,6 @@ class _Entry:
         self.last_slot: datetime | None = None
         self.version = 0
 
-    def __lt__(self, other: _Entry) -> bool:
-        return False  # Met in the heap only by a former life of the same id, at the same time.
-
 
 class MemoryJobStore(ClaimingJobStore):
     """Keeps jobs in this process, and forgets them when it is shut down.
@@ -48,8 +45,8 @@ class MemoryJobStore(ClaimingJobStore):
     def __init__(self) -> None:
         super().__init__()
         self._entries: dict[str, _Entry] = {}
-        # Lazy deletion: an item stands only while its time is still that of its entry.
-        self._heap: list[tuple[float, str, _Entry]] = []
+        # Times and ids. Lazy deletion: an item stands only while its time is that of its entry.
+        self._heap: list[tuple[float, str]] = []
         # Due jobs that were not to be asked about, so that they do not block the heap's top.
         self._parked: dict[str, _Entry] = {}
         self._lock = RLock()
@@ -66,7 +63,7 @@ class MemoryJobStore(ClaimingJobStore):
     def get_due_jobs(self, now: datetime) -> list[Job]:
         with self._lock:
             due = sorted(self._items_until(now.timestamp()))
-        return [entry.job for _, _, entry in due]
+            return [self._entries[job_id].job for _, job_id in due]
 
     def get_next_run_time(self) -> datetime | None:
         with self._lock:
@@ -133,31 +130,16 @@ class MemoryJobStore(ClaimingJobStore):
             self._unpark(without)
         while len(won) < limit:
             with self._lock:
-                entry = self._top()
-                if entry is None or cast("float", entry.due) > until:
-                    break
-                if entry.job.id in without:
-                    self._park(entry)
-                    continue
-                version = entry.version
-                live = self._ledger.live(entry.job.id)
-                due = Due(
-                    entry.job,
-                    cast("datetime", entry.job.next_run_time),
-                    entry.incarnation,
-                    entry.born,
-                    entry.last_slot,
-                    live,
-                )
-            plan = decide(due)
-            with self._lock:
-                if entry.version != version:
-                    continue
-                if plan is None:
-                    self._park(entry)
-                    continue
-                self._write(entry, plan)
-            won.append((due, plan))
+                in_hand = self._take(until, limit - len(won), without)
+            if not in_hand:
+                break
+            plans: list[Plan | None] = []
+            try:
+                for _, _, due in in_hand:
+                    plans.append(decide(due))
+            finally:
+                with self._lock:
+                    won += self._write(in_hand, plans)
         return Claims(won)
 
     def claim_waiting(
@@ -165,9 +147,7 @@ class MemoryJobStore(ClaimingJobStore):
     ) -> list[tuple[Run, Job]]:
         return self._ledger.start_waiting(now, decide, limit, self.lookup_job)
 
-    def open_run(
-        self, job_id: str, decide: Callable[[Job, str, Live], Run]
-    ) -> tuple[Run, Job]:
+    def open_run(self, job_id: str, decide: Callable[[Job, str, Live], Run]) -> tuple[Run, Job]:
         with self._lock:
             entry = self._entry(job_id)
             run = decide(entry.job, entry.incarnation, self._ledger.live(job_id))
@@ -214,17 +194,51 @@ class MemoryJobStore(ClaimingJobStore):
             entry.last_slot = None
         self._schedule(entry)
 
-    def _write(self, entry: _Entry, plan: Plan) -> None:
-        """Carry out a decision whose ground still stands."""
-        self._ledger.record(plan.opened)
-        self._ledger.record(plan.closed)
-        if plan.next_run_time is None:
-            self._delete(entry)
-            self._ledger.job_removed(entry.job.id)
-        else:
-            entry.last_slot = plan.last_slot
-            entry.job.next_run_time = plan.next_run_time
-            self._schedule(entry)
+    def _take(
+        self, until: float, limit: int, without: Collection[str]
+    ) -> list[tuple[_Entry, int, Due]]:
+        """Take due entries from the heap, with the versions at which they were read."""
+        taken: list[tuple[_Entry, int, Due]] = []
+        while len(taken) < limit:
+            entry = self._top()
+            if entry is None or entry.due is None or entry.due > until:
+                break
+            heappop(self._heap)
+            job = entry.job
+            if job.id in without:
+                self._parked[job.id] = entry
+                continue
+            assert job.next_run_time is not None
+            live = self._ledger.live(job.id)
+            due = Due(job, job.next_run_time, entry.incarnation, entry.born, entry.last_slot, live)
+            taken.append((entry, entry.version, due))
+        return taken
+
+    def _write(
+        self, in_hand: list[tuple[_Entry, int, Due]], plans: list[Plan | None]
+    ) -> list[tuple[Due, Plan]]:
+        """Carry out those decisions whose ground still stands, and put back what was in hand."""
+        won: list[tuple[Due, Plan]] = []
+        runs: list[Run] = []
+        for (entry, version, due), plan in zip_longest(in_hand, plans):
+            if entry.version != version:
+                # Its ground has moved. If it is still to run, it is taken and decided anew.
+                if entry.due is not None:
+                    heappush(self._heap, (entry.due, entry.job.id))
+            elif plan is None:
+                self._park(entry)
+            else:
+                won.append((due, plan))
+                runs += plan.opened
+                runs += plan.closed
+                if plan.next_run_time is None:
+                    self._delete(entry)
+                else:
+                    entry.last_slot = plan.last_slot
+                    entry.job.next_run_time = plan.next_run_time
+                    self._schedule(entry)
+        self._ledger.record(runs)
+        return won
 
     def _delete(self, entry: _Entry) -> None:
         del self._entries[entry.job.id]
@@ -243,19 +257,20 @@ class MemoryJobStore(ClaimingJobStore):
         entry.due = due
         if due is None:
             return
-        heappush(self._heap, (due, entry.job.id, entry))
+        heappush(self._heap, (due, entry.job.id))
         if len(self._heap) > 2 * len(self._entries) + 64:
             self._heap = [item for item in set(self._heap) if self._stands(item)]
             heapify(self._heap)
 
-    def _stands(self, item: tuple[float, str, _Entry]) -> bool:
-        return item[2].due == item[0] and item[1] not in self._parked
+    def _stands(self, item: tuple[float, str]) -> bool:
+        entry = self._entries.get(item[1])
+        return entry is not None and entry.due == item[0] and item[1] not in self._parked
 
     def _top(self) -> _Entry | None:
         """Return the entry that is due first, parked ones left out."""
         while self._heap:
             if self._stands(self._heap[0]):
-                return self._heap[0][2]
+                return self._entries[self._heap[0][1]]
             heappop(self._heap)
         return None
 
@@ -265,12 +280,12 @@ class MemoryJobStore(ClaimingJobStore):
     def _unpark(self, without: Collection[str]) -> None:
         for job_id in [job_id for job_id in self._parked if job_id not in without]:
             entry = self._parked.pop(job_id)
-            heappush(self._heap, (cast("float", entry.due), job_id, entry))
+            heappush(self._heap, (cast("float", entry.due), job_id))
 
-    def _items_until(self, until: float) -> Iterator[tuple[float, str, _Entry]]:
+    def _items_until(self, until: float) -> Iterator[tuple[float, str]]:
         """Yield what is due, by walking only the part of the heap that is."""
         yield from (
-            (entry.due, job_id, entry)
+            (entry.due, job_id)
             for job_id, entry in self._parked.items()
             if entry.due is not None and entry.due <= until
         )

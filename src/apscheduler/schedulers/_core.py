@@ -42,7 +42,7 @@ class SchedulerCore:
     timezone: tzinfo
     _clock: Clock
     _logger: logging.Logger
-    _jobstore_retry_interval: float
+    jobstore_retry_interval: float
     _max_sleep: float
     _job_defaults: dict[str, Any]
 
@@ -122,9 +122,7 @@ class SchedulerCore:
         if not callable(callback):
             raise TypeError(f"callback must be callable, got {callback!r}; pass a function")
         if not isinstance(mask, int):
-            raise TypeError(
-                f"mask must be an int, got {mask!r}; combine EVENT_* constants with |"
-            )
+            raise TypeError(f"mask must be an int, got {mask!r}; combine EVENT_* constants with |")
         with self._listeners_lock:
             self._listeners.append((callback, mask))
 

@@ -42,10 +42,10 @@ class JobMethods(SchedulerCore):
         kwargs: Mapping[str, Any] | None = None,
         id: str | None = None,
         name: str | None = None,
-        misfire_grace_time: int | None | Undefined = undefined,
+        misfire_grace_time: int | Undefined | None = undefined,
         coalesce: bool | Undefined = undefined,
         max_instances: int | Undefined = undefined,
-        next_run_time: datetime | date | str | None | Undefined = undefined,
+        next_run_time: datetime | date | str | Undefined | None = undefined,
         jobstore: str = "default",
         executor: str = "default",
         replace_existing: bool = False,
@@ -81,24 +81,23 @@ class JobMethods(SchedulerCore):
         :raises TypeError: if an argument is of the wrong type
         :raises ValueError: if the arguments do not suit the callable
         """
-        job_kwargs = {
-            "trigger": self._create_trigger(trigger, trigger_args),
-            "executor": executor,
-            "func": func,
-            "args": tuple(args) if args is not None else (),
-            "kwargs": dict(kwargs) if kwargs is not None else {},
-            "id": id,
-            "name": name,
+        policy = {
+            "misfire_grace_time": misfire_grace_time,
+            "coalesce": coalesce,
+            "max_instances": max_instances,
+            "next_run_time": next_run_time,
         }
-        for option, given in (
-            ("misfire_grace_time", misfire_grace_time),
-            ("coalesce", coalesce),
-            ("max_instances", max_instances),
-            ("next_run_time", next_run_time),
-        ):
-            if given is not undefined:
-                job_kwargs[option] = given
-        job = Job(self, **job_kwargs)  # type: ignore[arg-type]
+        job = Job(
+            self,  # type: ignore[arg-type]  # every scheduler is a BaseScheduler
+            id,
+            trigger=self._create_trigger(trigger, trigger_args),
+            executor=executor,
+            func=func,
+            args=tuple(args) if args is not None else (),
+            kwargs=dict(kwargs) if kwargs is not None else {},
+            name=name,
+            **{option: given for option, given in policy.items() if given is not undefined},
+        )
 
         with self._jobstores_lock:
             if self.state == STATE_STOPPED:
@@ -118,10 +117,10 @@ class JobMethods(SchedulerCore):
         kwargs: Mapping[str, Any] | None = None,
         id: str | None = None,
         name: str | None = None,
-        misfire_grace_time: int | None | Undefined = undefined,
+        misfire_grace_time: int | Undefined | None = undefined,
         coalesce: bool | Undefined = undefined,
         max_instances: int | Undefined = undefined,
-        next_run_time: datetime | date | str | None | Undefined = undefined,
+        next_run_time: datetime | date | str | Undefined | None = undefined,
         jobstore: str = "default",
         executor: str = "default",
         **trigger_args: Any,
@@ -241,9 +240,7 @@ class JobMethods(SchedulerCore):
                 stacklevel=2,
             )
         if self.state == STATE_STOPPED:
-            return [
-                job for job, alias, _ in list(self._pending_jobs) if jobstore in (None, alias)
-            ]
+            return [job for job, alias, _ in list(self._pending_jobs) if jobstore in (None, alias)]
         return [
             job for alias in self._aliases(jobstore) for job in self._seam(alias).get_all_jobs()
         ]
@@ -323,9 +320,7 @@ class JobMethods(SchedulerCore):
         from apscheduler.schedulers._transfer import export_jobs
 
         if self.state == STATE_STOPPED:
-            raise RuntimeError(
-                "the scheduler must have been started for job export to work"
-            )
+            raise RuntimeError("the scheduler must have been started for job export to work")
         export_jobs(self.get_jobs(jobstore), outfile)
 
     def import_jobs(

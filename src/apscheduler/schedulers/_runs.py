@@ -36,7 +36,7 @@ class RunMethods(SchedulerCore):
         self,
         job_id: str | None = None,
         state: RunState | str | None = None,
-        since: datetime | None = None,
+        since: datetime | str | None = None,
         limit: int = 100,
     ) -> list[Run]:
         """Return what has run, is running, or was not run, the newest first.
@@ -58,7 +58,7 @@ class RunMethods(SchedulerCore):
         query = RunQuery(
             job_id,
             None if state is None else _run_state(state),
-            convert_to_datetime(since, self.timezone, "since"),
+            self._moment("since", since),
             limit,
         )
         # What has begun on this node is known here first.
@@ -79,7 +79,7 @@ class RunMethods(SchedulerCore):
             the scheduler. Leave it out to ask about the latest one
         :raises JobLookupError: if nothing is known of such a job
         """
-        moment = convert_to_datetime(at, self.timezone, "at")
+        moment = self._moment("at", at)
         try:
             job: Job | None = self._lookup_job(job_id, None)[0]
         except JobLookupError:
@@ -93,6 +93,15 @@ class RunMethods(SchedulerCore):
         if job is None and not runs and not changes:
             raise JobLookupError(job_id)
         return explain(job_id, job, runs, changes, moment, self._clock.now())
+
+    def _moment(self, name: str, given: datetime | str | None) -> datetime | None:
+        try:
+            return convert_to_datetime(given, self.timezone, name)
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"{name} must be a datetime, a text such as 2026-03-01 14:30:00, or None, got "
+                f"{given!r}"
+            ) from error
 
     def run_now(self, job_id: str, jobstore: str | None = None) -> Run:
         """Run a job once, now, beside its schedule; works also while the job is paused.
@@ -170,7 +179,7 @@ class RunMethods(SchedulerCore):
         for alias in list(self._jobstores):
             try:
                 jobs = self._seam(alias).get_due_jobs(now - timedelta(seconds=OVERDUE_AFTER))
-            except Exception:  # noqa: S112
+            except Exception:
                 continue  # That is told as the health of the store.
             held = self._loop.held(alias)
             for job in jobs:

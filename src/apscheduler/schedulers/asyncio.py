@@ -46,7 +46,7 @@ class AsyncIOScheduler(BaseScheduler):
     _closing = False
     _woken = False
 
-    def __init__(self, gconfig: Mapping[str, Any] = {}, **options: Any) -> None:  # noqa: B006
+    def __init__(self, gconfig: Mapping[str, Any] = {}, **options: Any) -> None:
         self._listening: set[asyncio.Future[Any]] = set()
         super().__init__(gconfig, **options)
 

@@ -9,8 +9,8 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import datetime  # noqa: F401  # programs' tests replace it here
-from threading import current_thread, main_thread
-from typing import TYPE_CHECKING, Any, NoReturn
+from threading import TIMEOUT_MAX, current_thread, main_thread
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from tzlocal import get_localzone
 
@@ -87,28 +87,28 @@ class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
     """
 
     _trigger_plugins: Mapping[str, Plugin] = PLUGINS["trigger"]
-    _trigger_classes: dict[str, type[BaseTrigger]] = {}
+    _trigger_classes: ClassVar[dict[str, type[BaseTrigger]]] = {}
     _executor_plugins: Mapping[str, Plugin] = PLUGINS["executor"]
-    _executor_classes: dict[str, type[BaseExecutor]] = {}
+    _executor_classes: ClassVar[dict[str, type[BaseExecutor]]] = {}
     _jobstore_plugins: Mapping[str, Plugin] = PLUGINS["jobstore"]
-    _jobstore_classes: dict[str, type[BaseJobStore]] = {}
+    _jobstore_classes: ClassVar[dict[str, type[BaseJobStore]]] = {}
 
-    def __init__(self, gconfig: Mapping[str, Any] = {}, **options: Any) -> None:  # noqa: B006
+    def __init__(self, gconfig: Mapping[str, Any] = {}, **options: Any) -> None:
         super().__init__()
         self.configure(gconfig, **options)
 
     def __getstate__(self) -> NoReturn:
         raise TypeError(
-            "Schedulers cannot be serialized. Ensure that you are not passing a scheduler "
-            "instance as an argument to a job, or scheduling an instance method where the "
-            "instance contains a scheduler as an attribute."
+            "Schedulers cannot be serialized, and neither can what holds one: an argument of a "
+            "job, or the object whose method is its callable. Let the job find the scheduler "
+            "where the program keeps it"
         )
 
     # -- configuration --------------------------------------------------------------------------
 
     def configure(
         self,
-        gconfig: Mapping[str, Any] = {},  # noqa: B006
+        gconfig: Mapping[str, Any] = {},
         prefix: str | None = "apscheduler.",
         **options: Any,
     ) -> None:
@@ -151,7 +151,7 @@ class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
 
         self._logger = settings.logger
         self.timezone = settings.timezone
-        self._jobstore_retry_interval = settings.jobstore_retry_interval
+        self.jobstore_retry_interval = settings.jobstore_retry_interval
         self._job_defaults = settings.job_defaults
         self._max_sleep = settings.max_sleep
         self._clock = settings.clock
@@ -169,11 +169,12 @@ class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
 
         :raises LookupError: if there is none by that name
         """
-        plugins, classes, base = {
+        tables: dict[str, tuple[Mapping[str, Plugin], dict[str, Any], type]] = {
             "trigger": (self._trigger_plugins, self._trigger_classes, BaseTrigger),
             "executor": (self._executor_plugins, self._executor_classes, BaseExecutor),
             "jobstore": (self._jobstore_plugins, self._jobstore_classes, BaseJobStore),
-        }[type_]
+        }
+        plugins, classes, base = tables[type_]
         return create_plugin(type_, alias, constructor_kwargs, plugins, classes, base)
 
     def _create_trigger(self, trigger: Any, trigger_args: dict[str, Any]) -> BaseTrigger:
@@ -288,6 +289,10 @@ class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
         :raises SchedulerNotRunningError: if the scheduler is stopped
         :raises ValueError: if ``timeout`` is negative
         """
+        if timeout is not None and (
+            isinstance(timeout, bool) or not isinstance(timeout, (int, float))
+        ):
+            raise TypeError(f"timeout must be a number of seconds or None, got {timeout!r}")
         if timeout is not None and not timeout >= 0:
             raise ValueError(f"timeout must be None or at least 0 seconds, got {timeout!r}")
         with self._jobstores_lock:
@@ -370,6 +375,8 @@ class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
         if seconds is None:
             self._logger.debug("No jobs; waiting until a job is added")
         else:
+            # What a host waits for with the means of `threading` must not be longer.
+            seconds = min(seconds, TIMEOUT_MAX)
             self._logger.debug(
                 "Next wakeup is due at %s (in %f seconds)", self._loop.promise, seconds
             )
@@ -384,7 +391,7 @@ class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
             if not isinstance(error, Exception) and current_thread() is main_thread():
                 raise
             self._logger.exception("Error processing jobs; they are processed again soon")
-            return min(1.0, self._jobstore_retry_interval)
+            return min(1.0, self.jobstore_retry_interval)
 
     def _turn(self) -> float | None:
         return self._loop.turn()

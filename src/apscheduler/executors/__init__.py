@@ -1,0 +1,1 @@
+"""How jobs run: in threads, in processes, on an event loop, or in line."""

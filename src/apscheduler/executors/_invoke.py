@@ -1,0 +1,205 @@
+"""One call of a user's function, from a Run to its Outcome."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextvars import ContextVar
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from apscheduler.clock import UTC
+from apscheduler.runs import Outcome, Run, RunState, value
+
+if TYPE_CHECKING:
+    from apscheduler.job import Job
+
+Await = Callable[[Awaitable[Any]], Any]
+Now = Callable[[], datetime]
+
+_current: ContextVar[Run] = ContextVar("apscheduler_run")
+_runs_logger = logging.getLogger("apscheduler.runs")
+
+
+class RunLogger(logging.LoggerAdapter[logging.Logger]):
+    """A logger that says of each message which Run it is about."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(
+            _runs_logger,
+            {"job_id": run.job_id, "run_id": run.id, "attempt": run.attempt},
+        )
+        # Per cent signs of an id must not be taken for places of arguments.
+        self._prefix = f"run {run.id} of job {run.job_id}: ".replace("%", "%%")
+
+    def process(
+        self, msg: Any, kwargs: MutableMapping[str, Any]
+    ) -> tuple[Any, MutableMapping[str, Any]]:
+        own = self.extra or {}
+        kwargs["extra"] = {**own, **(kwargs.get("extra") or {})}
+        return f"{self._prefix}{msg}", kwargs
+
+
+@value
+class CurrentRun:
+    """What a running function can learn about its own Run.
+
+    :ivar job_id: id of the job
+    :ivar run_id: id of this Run; empty where a third party's executor runs the job
+    :ivar scheduled_at: aware datetime for which the Run was scheduled, in the trigger's time zone
+    :ivar started_at: aware datetime at which it was started, in UTC
+    :ivar attempt: 1 for the first attempt, one more for each retry or recovery
+    :ivar logger: logs to ``apscheduler.runs``, naming this Run in each message and in the fields
+        ``job_id``, ``run_id`` and ``attempt`` of each record
+    """
+
+    job_id: str
+    run_id: str
+    scheduled_at: datetime
+    started_at: datetime
+    attempt: int
+    logger: RunLogger
+
+    @property
+    def lateness(self) -> timedelta:
+        """How long after its scheduled time the Run was started."""
+        # In UTC: subtracting two times of one zone would ignore a DST change between them.
+        return self.started_at.astimezone(UTC) - self.scheduled_at.astimezone(UTC)
+
+
+def current_run() -> CurrentRun:
+    """Return the Run in which the caller is running.
+
+    Works in the function of a job and in whatever it calls or awaits, under every executor, also
+    in a worker process. A thread that the function starts itself does not know of the Run unless
+    it is started with the function's context (``contextvars.copy_context().run``).
+
+    :raises RuntimeError: if the caller is not part of a Run
+    """
+    run = _current.get(None)
+    if run is None:
+        raise RuntimeError(
+            "current_run() was called outside a run: only a function that a scheduler is running, "
+            "and what it calls, has one. If such a function has started this thread, start the "
+            "thread with contextvars.copy_context().run as its target"
+        )
+    started_at = run.started_at or run.opened_at
+    return CurrentRun(
+        run.job_id, run.id, run.scheduled_at, started_at, run.attempt, RunLogger(run)
+    )
+
+
+def current_run_id() -> str | None:
+    """Return the id of the Run in which the caller is running, None outside a Run."""
+    run = _current.get(None)
+    return None if run is None else run.id
+
+
+def await_alone(awaitable: Awaitable[Any]) -> Any:
+    """Await on an event loop that belongs to this process, where no scheduler provides one."""
+    # asyncio is not imported before something is to be awaited.
+    from apscheduler.executors._coroutines import PROCESS_COROUTINES
+
+    return PROCESS_COROUTINES.run(awaitable)
+
+
+def invoke(job: Job, run: Run, now: Now, logger: logging.Logger, await_: Await) -> Outcome:
+    """Call the function of a job, and return what became of it, whatever that is.
+
+    :param run: the Run as started; it is `current_run` for the function
+    :param now: reads the clock, for the end of the Run
+    :param logger: logger of the executor
+    :param await_: waits for an awaitable that the function has returned
+    """
+    verbose = logger.isEnabledFor(logging.INFO)
+    if verbose:
+        _log_start(logger, job, run)
+    token = _current.set(run)
+    try:
+        result = job.func(*job.args, **job.kwargs)
+        if result is not None and hasattr(type(result), "__await__"):
+            result = await_(result)
+        ended_at = now()
+    except BaseException as exc:
+        return _failure(job, run, exc, now, logger, RunState.FAILED)
+    finally:
+        _current.reset(token)
+    if verbose:
+        _log(logger, logging.INFO, 'Job "%s" executed successfully', job)
+    return Outcome(RunState.SUCCEEDED, run.started_at, ended_at, result)
+
+
+async def ainvoke(job: Job, run: Run, now: Now, logger: logging.Logger) -> Outcome:
+    """Do the same as `invoke` on the running event loop.
+
+    If the surrounding task is cancelled, the Run ends cancelled and the task goes on.
+    """
+    verbose = logger.isEnabledFor(logging.INFO)
+    if verbose:
+        _log_start(logger, job, run)
+    token = _current.set(run)
+    try:
+        result = job.func(*job.args, **job.kwargs)
+        if result is not None and hasattr(type(result), "__await__"):
+            result = await result
+        ended_at = now()
+    except BaseException as exc:
+        return _failure(job, run, exc, now, logger, _end_of_task(exc))
+    finally:
+        try:
+            _current.reset(token)
+        except ValueError:
+            pass  # the loop was closed, and the task thrown away from outside its context
+    if verbose:
+        _log(logger, logging.INFO, 'Job "%s" executed successfully', job)
+    return Outcome(RunState.SUCCEEDED, run.started_at, ended_at, result)
+
+
+def _end_of_task(exc: BaseException) -> RunState:
+    from asyncio import CancelledError, current_task
+
+    if isinstance(exc, CancelledError):
+        task = current_task()
+        # A function may also raise it by itself; that is an error like any other.
+        if task is not None and task.cancelling():
+            return RunState.CANCELLED
+    return RunState.FAILED
+
+
+def _failure(
+    job: Job, run: Run, exc: BaseException, now: Now, logger: logging.Logger, state: RunState
+) -> Outcome:
+    ended_at = now()
+    text = "".join(traceback.format_tb(exc.__traceback__))
+    _log(logger, logging.ERROR, 'Job "%s" raised an exception', job, exc_info=exc)
+    _let_go_of_locals(exc)
+    return Outcome(state, run.started_at, ended_at, exception=exc, traceback=text)
+
+
+def _let_go_of_locals(exc: BaseException) -> None:
+    """Let the exception keep nothing alive that the function had in its hands."""
+    pending: list[BaseException | None] = [exc]
+    seen: set[int] = set()
+    while pending:
+        error = pending.pop()
+        if error is not None and id(error) not in seen:
+            seen.add(id(error))
+            traceback.clear_frames(error.__traceback__)
+            pending += (error.__cause__, error.__context__)
+
+
+def _log_start(logger: logging.Logger, job: Job, run: Run) -> None:
+    _log(logger, logging.INFO, 'Running job "%s" (scheduled at %s)', job, run.scheduled_at)
+
+
+def _log(
+    logger: logging.Logger, level: int, message: str, *args: Any, exc_info: Any = None
+) -> None:
+    try:
+        logger.log(level, message, *args, exc_info=exc_info)
+    except Exception:
+        # A filter or handler that fails must not change what became of the Run. This is where
+        # the logging package itself reports what it cannot log.
+        if logging.raiseExceptions:
+            traceback.print_exc()

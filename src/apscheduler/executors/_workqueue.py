@@ -1,0 +1,133 @@
+"""Works that wait for the threads of a pool."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, CancelledError, Future
+from typing import Final
+
+from apscheduler.clock import SYSTEM_CLOCK
+from apscheduler.executors.base import Load, ShuttingDownError, Work
+from apscheduler.runs import Outcome, Run
+
+#: What `WorkQueue.room` looks ahead, in seconds.
+HORIZON: Final = 1.0
+
+
+class WorkQueue:
+    """Hands Works to the threads of a pool, without a Future for each.
+
+    A Future costs more than many a job. So the pool is given *drainers*, at most one for each
+    of its threads, and each drainer takes Works until there are none. Threads, idleness and the
+    end of the interpreter remain the business of the pool.
+
+    :param size: number of threads
+    :param submit: submits a drainer to the pool
+    :param call: runs the job of a Work for one Run; must not raise
+    :param refuse: reports a Work that the pool has dropped
+    """
+
+    def __init__(
+        self,
+        size: int,
+        submit: Callable[[Callable[[], None]], Future[None]],
+        call: Callable[[Work, Run], Outcome],
+        refuse: Callable[[Work, BaseException], None],
+    ) -> None:
+        self._size = size
+        self._submit = submit
+        self._call = call
+        self._refuse = refuse
+        self._works: deque[Work] = deque()
+        # Held whenever a drainer is counted, so that none leaves while a Work is being put.
+        self._lock = threading.Lock()
+        self._drainers = 0
+        self.closed = False
+        self.pid = os.getpid()
+        # In seconds: a moving average, and when a thread last took something up.
+        self._average = HORIZON
+        self._taken_at = 0.0
+
+    def put(self, work: Work) -> None:
+        """Let a thread take ``work`` as soon as one is free.
+
+        :raises ShuttingDownError: if the pool takes no more work
+        :raises BrokenExecutor: if the pool cannot start its threads
+        """
+        drainer = None
+        with self._lock:
+            if self.closed:
+                raise ShuttingDownError("cannot schedule new futures after shutdown")
+            if self._drainers < self._size:
+                drainer = self._submit_drainer()
+                self._drainers += 1
+            self._works.append(work)
+        if drainer is not None:
+            drainer.add_done_callback(self._drainer_ended)
+
+    def close(self) -> None:
+        """Take no more Works; those that were taken are run."""
+        with self._lock:
+            self.closed = True
+
+    def load(self) -> Load:
+        """Return how busy the threads are."""
+        return Load(self._size, self._drainers, len(self._works))
+
+    def room(self) -> int:
+        """Return how many more Works can start within the next second.
+
+        That is the idle threads, and what all threads get through in a second at their recent
+        pace (at first a Work is taken to last a second; while all are busy, as long as it has
+        been since one of them took anything up), less what waits already.
+        """
+        pace = max(self._average, HORIZON / 1_000)
+        idle = self._size - self._drainers
+        if idle <= 0:
+            pace = max(pace, SYSTEM_CLOCK.monotonic() - self._taken_at)
+        return max(0, idle + int(self._size * HORIZON / pace) - len(self._works))
+
+    def _submit_drainer(self) -> Future[None]:
+        try:
+            return self._submit(self._drain)
+        except BrokenExecutor:
+            raise
+        except RuntimeError as exc:
+            # The pool has no type of its own for "after shutdown" and "at interpreter shutdown".
+            if "shutdown" in str(exc):
+                raise ShuttingDownError(str(exc), "interpreter" in str(exc)) from exc
+            raise
+
+    def _drain(self) -> None:
+        works, call, monotonic = self._works, self._call, SYSTEM_CLOCK.monotonic
+        while True:
+            try:
+                work = works.popleft()
+            except IndexError:
+                with self._lock:
+                    if works:
+                        continue
+                    self._drainers -= 1
+                    return
+            self._taken_at = taken_at = monotonic()
+            for run in work.runs:
+                started = work.begin(run)
+                if started is not None:
+                    work.finish(started, call(work, started))
+            self._average += (monotonic() - taken_at - self._average) / 8
+
+    def _drainer_ended(self, drainer: Future[None]) -> None:
+        cause = CancelledError() if drainer.cancelled() else drainer.exception()
+        if cause is None:
+            return
+        # The pool has dropped it, and so it has not counted itself out.
+        with self._lock:
+            self._drainers -= 1
+            orphans = [] if self._drainers else list(self._works)
+            if orphans:
+                self._works.clear()
+        for work in orphans:
+            self._refuse(work, cause)

@@ -1,0 +1,200 @@
+"""An executor that runs jobs on the event loop of an `AsyncIOScheduler`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from datetime import datetime
+from functools import partial
+from inspect import CORO_CREATED, getcoroutinestate, iscoroutinefunction
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+from apscheduler.executors._coroutines import await_on
+from apscheduler.executors._invoke import ainvoke, invoke
+from apscheduler.executors.base import (
+    Load,
+    RunExecutor,
+    ShuttingDownError,
+    Work,
+    run_coroutine_job,
+    run_job,
+)
+from apscheduler.runs import Outcome, Run, RunState, started
+from apscheduler.util import iscoroutinefunction_partial
+
+if TYPE_CHECKING:
+    from apscheduler.job import Job
+    from apscheduler.schedulers.base import BaseScheduler
+
+CANCELLED = "its task was cancelled"
+
+
+class AsyncIOExecutor(RunExecutor):
+    """Runs coroutine functions on the scheduler's event loop, and others in its default executor.
+
+    Belongs to a scheduler that has an event loop. What a plain function returns is awaited on the
+    loop too, if it can be.
+    """
+
+    _eventloop: asyncio.AbstractEventLoop
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pending_futures: set[asyncio.Future[Any]] = set()
+        self._closed = False
+
+    def start(self, scheduler: BaseScheduler, alias: str) -> None:
+        super().start(scheduler, alias)
+        host: Any = scheduler
+        self._eventloop = host._eventloop
+        self._pending_futures = set()
+        self._closed = False
+
+    def shutdown(self, wait: bool = True) -> None:
+        """Cancel what is running.
+
+        A plain function that has begun goes on in its thread, but nobody hears of its end.
+
+        :param wait: without effect, since the loop would have to wait for itself; see `wait_idle`
+        """
+        self._closed = True
+        if not self._pending_futures:
+            return
+        if self._eventloop.is_running() and not self._is_on_loop():
+            self._eventloop.call_soon_threadsafe(self._cancel_all)
+        else:
+            self._cancel_all()
+
+    async def wait_idle(self) -> None:
+        """Wait until nothing is running, apart from the caller."""
+        while others := self._pending_futures - {asyncio.current_task()}:
+            await asyncio.wait(others)
+
+    def load(self) -> Load:
+        return Load(workers=None, busy=len(self._pending_futures), queued=0)
+
+    def submit_runs(self, work: Work) -> None:
+        if self._closed:
+            raise ShuttingDownError("the executor has been shut down")
+        if self._is_on_loop():
+            self._start_task(work)
+            return
+        try:
+            self._eventloop.call_soon_threadsafe(self._receive, work)
+        except RuntimeError as exc:
+            raise ShuttingDownError(str(exc)) from exc
+
+    def _receive(self, work: Work) -> None:
+        try:
+            if self._closed:
+                _cancelled(work, iter(work.runs))
+            else:
+                self._start_task(work)
+        except Exception as exc:
+            self._refuse(work, exc)
+
+    def _start_task(self, work: Work) -> None:
+        call = self._call_on_loop if is_async(work.job.func) else self._call_in_thread
+        task = _WorkTask(self._run(work, call), loop=self._eventloop)
+        task.work, task.executor = work, self
+        self._pending_futures.add(task)
+
+    async def _run(
+        self, work: Work, call: Callable[[Work, Run], Coroutine[Any, Any, Outcome]]
+    ) -> None:
+        runs = iter(work.runs)
+        for run in runs:
+            begun = work.begin(run)
+            if begun is None:
+                continue
+            try:
+                outcome = await call(work, begun)
+            except GeneratorExit:  # the loop was closed, and this task with it
+                outcome = Outcome(RunState.CANCELLED, begun.started_at, reason=CANCELLED)
+            work.finish(begun, outcome)
+            if outcome.state is RunState.CANCELLED:
+                break
+        _cancelled(work, runs)
+        # None if the loop was closed under this task.
+        self._pending_futures.discard(asyncio.current_task(self._eventloop))
+
+    def _call_on_loop(self, work: Work, run: Run) -> Coroutine[Any, Any, Outcome]:
+        return ainvoke(work.job, run, work.clock.now, self._logger)
+
+    async def _call_in_thread(self, work: Work, run: Run) -> Outcome:
+        try:
+            return await self._eventloop.run_in_executor(None, self._call_now, work, run)
+        except asyncio.CancelledError as exc:
+            return Outcome(RunState.CANCELLED, run.started_at, exception=exc, reason=CANCELLED)
+        except Exception as exc:
+            reason = f"it was not submitted: {exc}"
+            return Outcome(RunState.FAILED, exception=exc, reason=reason, refused=True)
+
+    def _call_now(self, work: Work, run: Run) -> Outcome:
+        now = work.clock.now
+        # It may have waited for its thread.
+        return invoke(work.job, started(run, now()), now, self._logger, self._await)
+
+    def _await(self, awaitable: Awaitable[Any]) -> Any:
+        return await_on(self._eventloop, awaitable)
+
+    def _is_on_loop(self) -> bool:
+        return asyncio._get_running_loop() is self._eventloop
+
+    def _cancel_all(self) -> None:
+        for future in list(self._pending_futures):
+            future.cancel()
+        self._pending_futures.clear()
+
+    def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
+        def report(future: asyncio.Future[Any]) -> None:
+            self._pending_futures.discard(future)
+            exc = asyncio.CancelledError() if future.cancelled() else future.exception()
+            if exc is not None:
+                self._run_job_error(job.id, exc, exc.__traceback__)
+            else:
+                self._run_job_success(job.id, future.result())
+
+        arguments = job, job._jobstore_alias, run_times, self._logger.name
+        future: asyncio.Future[Any]
+        if is_async(job.func):
+            future = self._eventloop.create_task(run_coroutine_job(*arguments))
+        else:
+            future = self._eventloop.run_in_executor(None, run_job, *arguments)
+        future.add_done_callback(report)
+        self._pending_futures.add(future)
+
+
+class _WorkTask(asyncio.Task[None]):
+    """The task of one Work, which also reports it if it is cancelled before its first step."""
+
+    work: Work
+    executor: AsyncIOExecutor
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        coroutine = self.get_coro()
+        assert isinstance(coroutine, CoroutineType)
+        if getcoroutinestate(coroutine) == CORO_CREATED:
+            # The coroutine will never see this.
+            self.executor._pending_futures.discard(self)
+            _cancelled(self.work, iter(self.work.runs))
+        elif self.get_loop().is_closed():
+            # Nothing else will end it any more.
+            coroutine.close()
+            return False
+        return super().cancel(msg)
+
+
+def is_async(func: Callable[..., Any]) -> bool:
+    """Tell whether calling ``func`` makes a coroutine, and so takes no time."""
+    while isinstance(func, partial):
+        func = func.func
+    return iscoroutinefunction_partial(func) or iscoroutinefunction(type(func).__call__)
+
+
+def _cancelled(work: Work, runs: Iterator[Run]) -> None:
+    for run in runs:
+        begun = work.begin(run)
+        if begun is not None:
+            work.finish(begun, Outcome(RunState.CANCELLED, reason=CANCELLED))

@@ -1,0 +1,182 @@
+"""Executors that run jobs in worker threads, or in worker processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import ThreadPoolExecutor as ThreadPool
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from apscheduler import clock
+from apscheduler.executors._invoke import await_alone, invoke
+from apscheduler.executors._workqueue import WorkQueue
+from apscheduler.executors.base import BaseExecutor, Load, RunExecutor, Work, run_job
+from apscheduler.runs import Outcome, Run, RunState, replace
+
+if TYPE_CHECKING:
+    from apscheduler.executors._processes import ProcessPool
+    from apscheduler.job import Job
+    from apscheduler.schedulers.base import BaseScheduler
+
+
+class BasePoolExecutor(BaseExecutor):
+    """Runs jobs on any executor of the kind that `concurrent.futures` defines.
+
+    :param pool: that executor
+    """
+
+    @abstractmethod
+    def __init__(self, pool: Executor) -> None:
+        super().__init__()
+        self._pool = pool
+
+    def shutdown(self, wait: bool = True) -> None:
+        self._pool.shutdown(wait)
+
+    def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
+        def report(future: Future[Any]) -> None:
+            exc = CancelledError() if future.cancelled() else future.exception()
+            if exc is not None:
+                self._run_job_error(job.id, exc, exc.__traceback__)
+            else:
+                self._run_job_success(job.id, future.result())
+
+        alias = job._jobstore_alias
+        future = self._pool.submit(run_job, job, alias, run_times, self._logger.name)
+        future.add_done_callback(report)
+
+
+class _WorkerExecutor(BasePoolExecutor, RunExecutor):
+    """What the thread and the process pool share: a queue of Works, and a life after shutdown."""
+
+    def __init__(self, max_workers: int | str) -> None:
+        self._max_workers = int(max_workers)
+        super().__init__(self._new_pool())
+        self._works = self._new_queue()
+
+    def start(self, scheduler: BaseScheduler, alias: str) -> None:
+        super().start(scheduler, alias)
+        # A pool is of no use after its shutdown, nor in a fork of the process that made it.
+        if self._works.closed or self._works.pid != os.getpid():
+            self._pool = self._new_pool()
+            self._works = self._new_queue()
+
+    def shutdown(self, wait: bool = True) -> None:
+        self._works.close()
+        super().shutdown(wait)
+
+    def submit_runs(self, work: Work) -> None:
+        self._works.put(work)
+
+    def room(self) -> int:
+        return self._works.room()
+
+    def load(self) -> Load:
+        return self._works.load()
+
+    def _new_queue(self) -> WorkQueue:
+        return WorkQueue(self._max_workers, self._submit_drainer, self._call, self._refuse)
+
+    @abstractmethod
+    def _new_pool(self) -> Executor: ...
+
+    @abstractmethod
+    def _submit_drainer(self, drain: Callable[[], None]) -> Future[None]: ...
+
+    @abstractmethod
+    def _call(self, work: Work, run: Run) -> Outcome: ...
+
+
+class ThreadPoolExecutor(_WorkerExecutor):
+    """Runs jobs in threads.
+
+    What a job returns is awaited on an event loop of the scheduler's, if it can be. A job that
+    has begun is never interrupted. At the end of the interpreter, running and queued jobs are
+    finished first.
+
+    :param max_workers: how many jobs run at once
+    :param pool_kwargs: further arguments of `concurrent.futures.ThreadPoolExecutor`
+    :raises ValueError: if ``max_workers`` is not a positive number
+    """
+
+    def __init__(
+        self, max_workers: int | str = 10, pool_kwargs: Mapping[str, Any] | None = None
+    ) -> None:
+        self._pool_kwargs = dict(pool_kwargs or {})
+        super().__init__(max_workers)
+
+    def _new_pool(self) -> ThreadPool:
+        return ThreadPool(self._max_workers, **self._pool_kwargs)
+
+    def _submit_drainer(self, drain: Callable[[], None]) -> Future[None]:
+        return self._pool.submit(drain)
+
+    def _call(self, work: Work, run: Run) -> Outcome:
+        assert self._scheduler is not None
+        return invoke(work.job, run, work.clock.now, self._logger, self._scheduler._await)
+
+
+class ProcessPoolExecutor(_WorkerExecutor):
+    """Runs jobs in processes.
+
+    The job, what it returns and what it raises must be picklable, and its callable must be
+    importable in the process. A process that dies costs the run that it was at, which ends failed
+    and names the cause; the process is replaced. Processes are started as they are needed.
+
+    :param max_workers: how many jobs run at once
+    :param pool_kwargs: ``mp_context`` (by default processes are spawned, on every platform),
+        ``initializer``, ``initargs`` and ``max_tasks_per_child``, which mean what they mean to
+        `concurrent.futures.ProcessPoolExecutor`
+    :raises ValueError: if ``max_workers`` is not a positive number
+    """
+
+    _pool: ProcessPool
+
+    def __init__(
+        self, max_workers: int | str = 10, pool_kwargs: Mapping[str, Any] | None = None
+    ) -> None:
+        import multiprocessing
+
+        self.pool_kwargs = dict(pool_kwargs or {})
+        self.pool_kwargs.setdefault("mp_context", multiprocessing.get_context("spawn"))
+        super().__init__(max_workers)
+
+    def _new_pool(self) -> ProcessPool:
+        from apscheduler.executors._processes import ProcessPool
+
+        return ProcessPool(self._max_workers, **self.pool_kwargs)
+
+    def _submit_drainer(self, drain: Callable[[], None]) -> Future[None]:
+        return self._pool.threads.submit(drain)
+
+    def _call(self, work: Work, run: Run) -> Outcome:
+        from apscheduler.executors._processes import WorkerDiedError
+
+        # What a recovery of the Run would need is not needed to run it.
+        sent = replace(run, definition=None) if run.definition is not None else run
+        try:
+            outcome = self._pool.call(run_in_process, work.job, sent, self._logger.name)
+        except BaseException as exc:
+            if isinstance(exc, WorkerDiedError):
+                self._logger.warning(
+                    "Process pool is broken; replacing pool with a fresh instance"
+                )
+            self._logger.error("Error running job %s", work.job.id, exc_info=exc)
+            outcome = Outcome(RunState.FAILED, run.started_at, exception=exc, reason=str(exc))
+        # By the scheduler's clock, which need not be that of the process.
+        return dataclasses.replace(outcome, ended_at=work.clock.now())
+
+
+def run_in_process(job: Job, run: Run, logger_name: str) -> Outcome:
+    """Run a job in a worker process, and return an Outcome that can be sent back."""
+    from apscheduler.executors._processes import portable
+
+    outcome = invoke(job, run, clock.now, logging.getLogger(logger_name), await_alone)
+    if outcome.exception is None:
+        return outcome
+    return dataclasses.replace(outcome, exception=portable(outcome.exception))

@@ -1,0 +1,402 @@
+"""The definition of a job: what to call, when, and under which policy."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Self
+
+from apscheduler.clock import UTC
+from apscheduler.triggers.base import BaseTrigger
+from apscheduler.util import (
+    check_callable_args,
+    convert_to_datetime,
+    datetime_repr,
+    get_callable_name,
+    obj_to_ref,
+    ref_to_obj,
+)
+
+if TYPE_CHECKING:
+    from apscheduler.schedulers.base import BaseScheduler
+
+STATE_VERSION = 1
+#: How many due times of a job that coalesces are listed: only the last of them counts.
+MAX_COALESCED = 1000
+
+_NOT_YET = object()
+
+
+class Job:
+    """A callable with its arguments, its trigger and its policy, under an id.
+
+    Only a scheduler makes jobs, and only through a scheduler do they change. Jobs are equal if
+    their ids are, and cannot be hashed.
+
+    :ivar id: unique within its job store
+    :ivar name: for people to read; by default that of the callable
+    :ivar func: what is called
+    :ivar func_ref: text that leads to ``func`` (``"module:name"``), None if there is none
+    :ivar args: positional arguments of the call
+    :ivar kwargs: keyword arguments of the call
+    :ivar trigger: says when
+    :ivar executor: alias of the executor that runs it
+    :ivar misfire_grace_time: by how many seconds a run may be late and still be started; None for
+        any number
+    :ivar coalesce: whether one run stands for all that are due at once
+    :ivar max_instances: how many runs may overlap
+    :ivar next_run_time: aware datetime of the next run, None while paused
+
+    The last four are unset while the job is pending, unless they were given.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_jobstore_alias",
+        "_scheduler",
+        "args",
+        "coalesce",
+        "executor",
+        "func",
+        "func_ref",
+        "id",
+        "kwargs",
+        "max_instances",
+        "misfire_grace_time",
+        "name",
+        "next_run_time",
+        "trigger",
+    )
+
+    _jobstore_alias: str | None
+    _scheduler: BaseScheduler
+    args: Iterable[Any]
+    coalesce: bool
+    executor: str
+    func: Callable[..., Any]
+    func_ref: str | None
+    id: str
+    kwargs: Mapping[str, Any]
+    max_instances: int
+    misfire_grace_time: int | None
+    name: str
+    next_run_time: datetime | None
+    trigger: BaseTrigger
+
+    def __init__(self, scheduler: BaseScheduler, id: str | None = None, **kwargs: Any) -> None:
+        self._scheduler = scheduler
+        self._jobstore_alias = None
+        self._modify(id=id or os.urandom(16).hex(), **kwargs)
+
+    @property
+    def pending(self) -> bool:
+        """Whether the job still waits for its scheduler to start before a job store gets it."""
+        return self._jobstore_alias is None
+
+    def modify(self, **changes: Any) -> Self:
+        """Change attributes of this job, all of them or, if one is refused, none.
+
+        :param changes: new values by attribute name; a ``next_run_time`` without a time zone is
+            taken in that of the scheduler
+        :return: this job. With a persistent job store it is the stored job that changes, not this
+            copy of it
+        :raises JobLookupError: if the job is gone
+        :raises TypeError: if a value is of the wrong type, or not positive where it must be
+        :raises ValueError: if the arguments do not suit the callable, or a text cannot be read
+        :raises LookupError: if a textual reference leads nowhere
+        :raises AttributeError: if there is no such attribute to change
+        """
+        self._scheduler.modify_job(self.id, self._jobstore_alias, **changes)
+        return self
+
+    def reschedule(self, trigger: BaseTrigger | str, **trigger_args: Any) -> Self:
+        """Give this job another trigger, and compute its next run time from it.
+
+        :param trigger: a trigger, or the name of a kind of trigger
+        :param trigger_args: arguments of the trigger that is made if a name is given
+        :return: this job
+        :raises JobLookupError: if the job is gone
+        :raises LookupError: if there is no kind of trigger by that name
+        """
+        self._scheduler.reschedule_job(self.id, self._jobstore_alias, trigger, **trigger_args)
+        return self
+
+    def pause(self) -> Self:
+        """Let this job not run until it is resumed.
+
+        :return: this job
+        :raises JobLookupError: if the job is gone
+        """
+        self._scheduler.pause_job(self.id, self._jobstore_alias)
+        return self
+
+    def resume(self) -> Self:
+        """Let this job run again from now on; it is removed if its trigger has no time left.
+
+        :return: this job
+        :raises JobLookupError: if the job is gone
+        """
+        self._scheduler.resume_job(self.id, self._jobstore_alias)
+        return self
+
+    def remove(self) -> None:
+        """Take this job out of its scheduler.
+
+        :raises JobLookupError: if the job is gone
+        """
+        self._scheduler.remove_job(self.id, self._jobstore_alias)
+
+    def _modify(self, **changes: Any) -> None:
+        """Change attributes of this object alone, all or none; no job store hears of it."""
+        self._apply(self._approve(changes))
+
+    def _approve(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what ``changes`` come to, checked and completed, and change nothing.
+
+        All that may fail, and all code of users, runs here: references are resolved, and
+        arguments are compared with signatures.
+        """
+        approved: dict[str, Any] = {}
+        if "id" in changes:
+            approved["id"] = self._approve_id(changes["id"])
+        if "func" in changes or "args" in changes or "kwargs" in changes:
+            self._approve_call(changes, approved)
+        if "name" in changes and "name" not in approved:
+            approved["name"] = _approve_name(changes["name"])
+        for attribute, approve in _POLICIES.items():
+            if attribute in changes:
+                approved[attribute] = approve(changes[attribute])
+        if "next_run_time" in changes:
+            approved["next_run_time"] = convert_to_datetime(
+                changes["next_run_time"], self._scheduler.timezone, "next_run_time"
+            )
+
+        if not _MODIFIABLE.issuperset(changes):
+            unknown = ", ".join(name for name in changes if name not in _MODIFIABLE)
+            raise AttributeError(f"The following are not modifiable attributes of Job: {unknown}")
+        return approved
+
+    def _apply(self, approved: Mapping[str, Any]) -> None:
+        """Set what `_approve` returned; cannot fail."""
+        for attribute, value in approved.items():
+            setattr(self, attribute, value)
+
+    def _approve_id(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise TypeError("id must be a nonempty string")
+        if hasattr(self, "id"):
+            raise ValueError("The job ID may not be changed")
+        return value
+
+    def _approve_call(self, changes: Mapping[str, Any], approved: dict[str, Any]) -> None:
+        if "func" in changes:
+            func, func_ref = _approve_func(changes["func"])
+            approved["func"], approved["func_ref"] = func, func_ref
+            if changes.get("name") is None and not hasattr(self, "name"):
+                approved["name"] = get_callable_name(func)
+        else:
+            func = self.func
+        if "args" in changes:
+            args = approved["args"] = _approve_args(changes["args"])
+        else:
+            args = self.args
+        if "kwargs" in changes:
+            kwargs = approved["kwargs"] = _approve_kwargs(changes["kwargs"])
+        else:
+            kwargs = self.kwargs
+
+        check_callable_args(func, args, kwargs)
+
+    def _get_run_times(self, now: datetime) -> list[datetime]:
+        """Return the times from the next run until ``now``, none of which has had its run yet.
+
+        If the job coalesces, all but the last count for nothing: after the first `MAX_COALESCED`
+        there is only one more, the last that its trigger finds in bounded time.
+        """
+        times: list[datetime] = []
+        for moment in self._due_times(now):
+            times.append(moment)
+            if len(times) == MAX_COALESCED and self.coalesce:
+                last, count = self.trigger._last_due(moment, now)
+                if count > 1:
+                    times.append(last)
+                break
+        return times
+
+    def _due_times(self, now: datetime) -> Iterator[datetime]:
+        # In UTC, because two times of one zone are compared by their wall clocks.
+        until, before = now.astimezone(UTC), None
+        moment = self.next_run_time
+        while moment is not None:
+            instant = moment.astimezone(UTC)
+            if instant > until or (before is not None and instant <= before):
+                return  # not due, or a trigger that does not advance
+            yield moment
+            before, moment = instant, self.trigger.get_next_fire_time(moment, now)
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.func_ref is None:
+            raise ValueError(
+                f"This Job cannot be serialized since the reference to its callable "
+                f"({self.func!r}) could not be determined. Give the job a callable that can be "
+                f"imported by its name, or a textual reference to one (module:name)."
+            )
+        args = self.args
+        if self._is_referred_to_by_class():
+            args = (self.func.__self__, *args)  # type: ignore[attr-defined]  # a bound method
+        return {
+            "version": STATE_VERSION,
+            "id": self.id,
+            "func": self.func_ref,
+            "trigger": self.trigger,
+            "executor": self.executor,
+            "args": args,
+            "kwargs": self.kwargs,
+            "name": self.name,
+            "misfire_grace_time": self.misfire_grace_time,
+            "coalesce": self.coalesce,
+            "max_instances": self.max_instances,
+            "next_run_time": self.next_run_time,
+        }
+
+    def _is_referred_to_by_class(self) -> bool:
+        """Whether `func` is bound to an instance that `func_ref` knows nothing of."""
+        func = self.func
+        if not isinstance(func, MethodType) or isinstance(func.__self__, type):
+            return False
+        try:
+            return obj_to_ref(func) == self.func_ref
+        except ValueError:  # of a local class, though the instance can be reached by its name
+            return False
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        version = state.get("version", 1)
+        if version > STATE_VERSION:
+            raise ValueError(
+                f"Job has version {version}, but only version {STATE_VERSION} can be handled"
+            )
+        self.id = state["id"]
+        self.func_ref = state["func"]
+        self.func = ref_to_obj(state["func"])
+        self.trigger = state["trigger"]
+        self.executor = state["executor"]
+        self.args = state["args"]
+        self.kwargs = state["kwargs"]
+        self.name = state["name"]
+        self.misfire_grace_time = state["misfire_grace_time"]
+        self.coalesce = state["coalesce"]
+        self.max_instances = state["max_instances"]
+        self.next_run_time = state["next_run_time"]
+
+    def __eq__(self, other: object) -> bool:
+        return self.id == other.id if isinstance(other, Job) else NotImplemented
+
+    def __repr__(self) -> str:
+        return f"<Job (id={self.id} name={self.name})>"
+
+    def __str__(self) -> str:
+        if not hasattr(self, "next_run_time"):
+            status = "pending"
+        elif self.next_run_time is None:
+            status = "paused"
+        else:
+            status = f"next run at: {datetime_repr(self.next_run_time)}"
+        return f"{self.name} (trigger: {self.trigger}, {status})"
+
+
+def _approve_func(value: Any) -> tuple[Callable[..., Any], str | None]:
+    """Return a callable, and the text that leads to it."""
+    if isinstance(value, str):
+        func, func_ref = ref_to_obj(value), value
+    else:
+        func, func_ref = value, None
+    if not callable(func):
+        raise TypeError("func must be a callable or a textual reference to one")
+    return func, func_ref or _reference_to(func)
+
+
+def _reference_to(func: Callable[..., Any]) -> str | None:
+    try:
+        reference = obj_to_ref(func)
+    except (ValueError, AttributeError):  # methods of built-in types know no module
+        return None
+    return reference if _leads_to(reference, func) else None
+
+
+def _leads_to(reference: str, func: Callable[..., Any]) -> bool:
+    """Whether ``reference`` would be resolved to ``func``, and not to something beside it."""
+    module_name, _, path = reference.partition(":")
+    module = sys.modules.get(module_name)
+    if module is None:
+        return False
+    first, _, rest = path.partition(".")
+    found = getattr(module, first, _NOT_YET)
+    if found is _NOT_YET:
+        # Its module does not have it yet: it is just being decorated.
+        return True
+    for name in rest.split(".") if rest else ():
+        found = getattr(found, name, None)
+    if isinstance(func, MethodType):
+        # Each access makes another method object. One of an instance is stored as the function
+        # of its class, with the instance as first argument.
+        return found == func or found is func.__func__
+    return found is func
+
+
+def _approve_args(value: Any) -> Iterable[Any]:
+    if type(value) is tuple or type(value) is list:
+        return value  # nearly always, and asking an abstract class takes its time
+    if not isinstance(value, Iterable) or isinstance(value, str):
+        raise TypeError("args must be a non-string iterable")
+    # What can be read only once would be used up by the first look at it.
+    return tuple(value) if isinstance(value, Iterator) else value
+
+
+def _approve_kwargs(value: Any) -> Mapping[str, Any]:
+    if type(value) is not dict and not isinstance(value, Mapping):
+        raise TypeError("kwargs must be a dict-like object")
+    return value
+
+
+def _approve_name(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError("name must be a nonempty string")
+    return value
+
+
+def _approve_misfire_grace_time(value: Any) -> int | None:
+    if value is not None and (not isinstance(value, int) or value <= 0):
+        raise TypeError("misfire_grace_time must be either None or a positive integer")
+    return value
+
+
+def _approve_max_instances(value: Any) -> int:
+    if not isinstance(value, int) or value <= 0:
+        raise TypeError("max_instances must be a positive integer")
+    return value
+
+
+def _approve_trigger(value: Any) -> BaseTrigger:
+    if not isinstance(value, BaseTrigger):
+        raise TypeError(f"Expected a trigger instance, got {type(value).__name__} instead")
+    return value
+
+
+def _approve_executor(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("executor must be a string")
+    return value
+
+
+#: Attributes that depend on no other, in the order in which they are checked.
+_POLICIES: dict[str, Callable[[Any], Any]] = {
+    "misfire_grace_time": _approve_misfire_grace_time,
+    "coalesce": bool,
+    "max_instances": _approve_max_instances,
+    "trigger": _approve_trigger,
+    "executor": _approve_executor,
+}
+_MODIFIABLE = frozenset({"id", "func", "args", "kwargs", "name", "next_run_time", *_POLICIES})

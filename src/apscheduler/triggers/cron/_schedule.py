@@ -1,0 +1,315 @@
+"""Eight cron fields, made ready for fast search.
+
+Days are looked up as one bit mask per month, times of day in tables that hold the next match for
+every value. Nothing is tried out, so that an answer costs the same wherever it lies.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from calendar import isleap, monthrange
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta, tzinfo
+from functools import cache
+from typing import Self, TypeVar
+
+from apscheduler.triggers._walltime import ClockChanges, naive_utc
+from apscheduler.triggers.cron.fields import MAX_VALUES, MIN_VALUES, BaseField
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_MOST_MONTHS = 2400
+_MOST_REMEMBERED = 2048
+_SECOND = timedelta(seconds=1)
+
+
+class Days(dict[int, int]):
+    """The days that match, as a bit mask for each month; its key is ``year * 12 + month - 1``.
+
+    :param fields: the fields year, month, day, week and day_of_week
+    """
+
+    __slots__ = ("_by_kind", "_day", "_months", "_weekdays", "_weeks", "_years")
+
+    def __init__(self, fields: Sequence[BaseField]) -> None:
+        super().__init__()
+        year, month, day, week, day_of_week = fields
+        self._by_kind: dict[tuple[int, int], int] = {}
+        self._years = _values(year)
+        self._months = frozenset(_values(month))
+        self._day = day.expressions
+        self._weeks = frozenset(_values(week))
+        self._weekdays = frozenset(_values(day_of_week))
+        seen = set()
+        for year_number in self._years:
+            kind = _kind_of_year(year_number % 400)
+            if kind not in seen:
+                seen.add(kind)
+                if any(self._mask(year_number, month) for month in range(1, 13)):
+                    break
+        else:
+            # Settled here, no search has to go through all years to find that out.
+            self._years = ()
+
+    @classmethod
+    def none(cls) -> Self:
+        """Return an instance in which no day matches."""
+        days = cls.__new__(cls)
+        days._years = ()
+        return days
+
+    def __missing__(self, key: int) -> int:
+        if len(self) >= _MOST_MONTHS:
+            self.clear()
+        year, month = divmod(key, 12)
+        mask = 0
+        at = bisect_left(self._years, year)
+        if at < len(self._years) and self._years[at] == year:
+            kind = _kind_of_year(year % 400), month
+            known = self._by_kind.get(kind)
+            if known is None:
+                known = self._by_kind[kind] = self._mask(year, month + 1)
+            mask = known
+        self[key] = mask
+        return mask
+
+    def _mask(self, year: int, month: int) -> int:
+        if month not in self._months:
+            return 0
+
+        first_weekday, length = monthrange(year, month)
+        mask = 0
+        for expression in self._day:
+            for day in expression.values(1, length, first_weekday):
+                if (first_weekday + day - 1) % 7 in self._weekdays and (
+                    len(self._weeks) == MAX_VALUES["week"]
+                    or date(year, month, day).isocalendar().week in self._weeks
+                ):
+                    mask |= 1 << day
+        return mask
+
+    def after(self, key: int) -> int | None:
+        """Return the key of the first month after that of ``key`` that has a matching day."""
+        while True:
+            key += 1
+            if not key % 12:
+                at = bisect_left(self._years, key // 12)
+                if at == len(self._years):
+                    return None
+                key = self._years[at] * 12
+            if self[key]:
+                return key
+
+
+class Schedule:
+    """The local times that match, and the instants at which a zone's clocks show them.
+
+    :param days: the days that match
+    :param fields: the fields hour, minute and second
+    """
+
+    __slots__ = (
+        "_days",
+        "_first_hour",
+        "_first_minute",
+        "_first_second",
+        "_hours",
+        "_minutes",
+        "_seconds",
+        "restricted",
+    )
+
+    def __init__(self, days: Days, fields: Sequence[BaseField]) -> None:
+        self._hours, self._minutes, self._seconds = map(_next_values, fields)
+        self._first_hour = self._hours[0]
+        self._first_minute = self._minutes[0]
+        self._first_second = self._seconds[0]
+        some_time = self._first_hour < 24 and max(self._first_minute, self._first_second) < 60
+        self._days = days if some_time else Days.none()
+        self.restricted = self._hours != bytes(range(25))
+        """Whether there is an hour that does not match."""
+
+    def next(
+        self,
+        year: int,
+        month: int,
+        day: int,
+        hour: int,
+        minute: int,
+        second: int,
+        tz: tzinfo | None = None,
+    ) -> datetime | None:
+        """Return the first match that is not before the given local time, or None.
+
+        ``second`` may be 60. The answer is naive or carries ``tz``.
+        """
+        days = self._days
+        key = year * 12 + month - 1
+        mask = days[key] >> day
+        if mask & 1:
+            hours, minutes = self._hours, self._minutes
+            next_hour = hours[hour]
+            if next_hour == hour:
+                next_minute = minutes[minute]
+                if next_minute == minute:
+                    next_second = self._seconds[second]
+                    if next_second < 60:
+                        return datetime(year, month, day, hour, minute, next_second, 0, tz)
+                    next_minute = minutes[minute + 1]
+                if next_minute < 60:
+                    return datetime(year, month, day, hour, next_minute, self._first_second, 0, tz)
+                next_hour = hours[hour + 1]
+            if next_hour < 24:
+                return datetime(
+                    year, month, day, next_hour, self._first_minute, self._first_second, 0, tz
+                )
+
+        mask &= ~1
+        if not mask:
+            following = days.after(key)
+            if following is None:
+                return None
+            year, month = divmod(following, 12)
+            month, day, mask = month + 1, 0, days[following]
+        return datetime(
+            year,
+            month,
+            day + (mask & -mask).bit_length() - 1,
+            self._first_hour,
+            self._first_minute,
+            self._first_second,
+            0,
+            tz,
+        )
+
+    def next_from(self, wall: datetime) -> datetime | None:
+        """Return the first match that is not before the naive local time ``wall``, or None."""
+        return self.next(
+            wall.year,
+            wall.month,
+            wall.day,
+            wall.hour,
+            wall.minute,
+            wall.second + (wall.microsecond > 0),
+        )
+
+    def first_instant(
+        self, instant: datetime, changes: ClockChanges, *, repeats: bool
+    ) -> datetime | None:
+        """Return the first instant to fire that is not before ``instant``, or None.
+
+        A schedule that matches every hour goes by elapsed time: it fires in both passes of a
+        repeated hour, and not for times that are left out. Any other fires once for each local
+        time: in the first of two passes, and for all that is left out at the first instant
+        after it. That holds for a whole day that is left out as well.
+
+        :param instant: a whole second, in naive UTC like the answer
+        :param repeats: whether to fire in second passes, too
+        """
+        passed = instant - _SECOND
+        wall = changes.local(passed).replace(tzinfo=None) + _SECOND
+        here = changes[wall.toordinal()]
+        if here is not None and not repeats and here.repeats_at(passed):
+            wall = here.at + here.before
+        while True:
+            found = self.next_from(wall)
+            if found is None:
+                return None
+            there = changes[found.toordinal()]
+            for change in (changes[wall.toordinal()], there):
+                if change is not None and passed < change.at <= found - change.before:
+                    break  # the clocks are set before they show what was found
+            else:
+                if there is None:
+                    return naive_utc(found.replace(tzinfo=changes.timezone))
+                return found - (there.before if passed < there.at else there.after)
+            if change.forward and self.restricted and found < change.at + change.after:
+                return change.at
+            passed = change.at
+            wall = passed + (change.before if not repeats and not change.forward else change.after)
+
+    def is_second_pass(self, instant: datetime, changes: ClockChanges) -> bool:
+        """Tell whether this fires at ``instant`` for a local time that was there once before."""
+        wall = changes.local(instant).replace(tzinfo=None)
+        change = changes[wall.toordinal()]
+        return change is not None and change.repeats_at(instant) and self.next_from(wall) == wall
+
+    def last_instant(
+        self, begin: datetime, limit: datetime, changes: ClockChanges, *, repeats: bool
+    ) -> datetime | None:
+        """Return the last instant to fire from ``begin`` up to ``limit``, or None.
+
+        All are in naive UTC; ``begin`` is a whole second.
+        """
+
+        def fires_from(second: int) -> bool:
+            instant = begin + timedelta(seconds=second)
+            first = self.first_instant(instant, changes, repeats=repeats)
+            return first is not None and first <= limit
+
+        if not fires_from(0):
+            return None
+        low, high = 0, (limit - begin) // _SECOND + 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            if fires_from(middle):
+                low = middle
+            else:
+                high = middle
+        return begin + timedelta(seconds=low)
+
+
+@cache
+def _kind_of_year(year_of_cycle: int) -> int:
+    """Return a number that is the same for years with the same calendar.
+
+    A calendar follows from its first weekday and its length, and the number of its first week
+    also from the length of the year before. All of them are repeated after 400 years.
+    """
+    year = 2000 + year_of_cycle
+    return date(year, 1, 1).weekday() * 3 + (1 if isleap(year) else 2 * isleap(year - 1))
+
+
+def _values(field: BaseField) -> Sequence[int]:
+    """Return the values that a field matches, in order, where dates play no part in it."""
+    low, high = MIN_VALUES[field.name], MAX_VALUES[field.name]
+    values = [expression.values(low, high, 0) for expression in field.expressions]
+    return values[0] if len(values) == 1 else sorted(set().union(*values))
+
+
+def _next_values(field: BaseField) -> bytes:
+    """Return for each value, and for the one after the last, the next that matches.
+
+    Where none is left, that is the number after the field's maximum.
+    """
+    stop = MAX_VALUES[field.name] + 1
+    matching = set(_values(field))
+    table = bytearray([stop])
+    for value in reversed(range(stop)):
+        table.append(value if value in matching else table[-1])
+    return bytes(reversed(table))
+
+
+_days: dict[tuple[str, ...], Days] = {}
+_schedules: dict[tuple[str, ...], Schedule] = {}
+
+
+def schedule_of(fields: Sequence[BaseField]) -> Schedule:
+    """Return the schedule of a trigger's eight fields, shared by all that have equal ones."""
+    # Not the text of the fields: in it, "0-0/1" looks like "0/1".
+    key = tuple([repr(field.expressions) for field in fields])
+    schedule = _schedules.get(key)
+    if schedule is None:
+        days = _days.get(key[:5])
+        if days is None:
+            days = _remember(_days, key[:5], Days(fields[:5]))
+        schedule = _remember(_schedules, key, Schedule(days, fields[5:]))
+    return schedule
+
+
+def _remember(cache: dict[K, V], key: K, value: V) -> V:
+    if len(cache) >= _MOST_REMEMBERED:
+        cache.clear()
+    cache[key] = value
+    return value

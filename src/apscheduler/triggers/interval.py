@@ -1,0 +1,186 @@
+"""The trigger that fires again and again after the same time."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Any
+
+from tzlocal import get_localzone
+
+from apscheduler import clock
+from apscheduler.triggers.base import (
+    BaseTrigger,
+    check_version,
+    checked_jitter,
+    given_timezone,
+    require_forward,
+    slot_state,
+)
+from apscheduler.util import astimezone, convert_to_datetime, datetime_repr
+
+
+class IntervalTrigger(BaseTrigger):
+    """Fires every so often, counted in elapsed time.
+
+    A day is always 24 hours: over a change of the clocks the wall-clock time moves. Whoever
+    wants the same time every day takes `CalendarIntervalTrigger` or `CronTrigger`.
+
+    With jitter, fire times are scattered after the points ``start_date + k * interval`` and
+    never drift away from them.
+
+    :param weeks: weeks between two fire times; like the other parts a number, not negative
+    :param days: days of 24 hours
+    :param hours: hours
+    :param minutes: minutes
+    :param seconds: seconds; if all parts are 0, the interval is one second
+    :param start_date: the first fire time, and the point from which all are counted; now plus
+        the interval if not given
+    :param end_date: no fire time is later than this
+    :param timezone: zone of the fire times, and of naive dates; if not given, that of
+        ``start_date`` or ``end_date``, else the local one
+    :param jitter: each fire time is put off by a random time of up to this many seconds
+    :raises ValueError: if a part or ``jitter`` is negative, or a text is no date
+    :raises TypeError: if an argument is of no usable type
+    """
+
+    __slots__ = (
+        "_start_defaulted",
+        "end_date",
+        "interval",
+        "interval_length",
+        "jitter",
+        "start_date",
+        "timezone",
+    )
+
+    timezone: tzinfo
+    start_date: datetime
+    end_date: datetime | None
+    interval: timedelta
+    interval_length: float
+    jitter: float | None
+
+    def __init__(
+        self,
+        weeks: float = 0,
+        days: float = 0,
+        hours: float = 0,
+        minutes: float = 0,
+        seconds: float = 0,
+        start_date: date | datetime | str | None = None,
+        end_date: date | datetime | str | None = None,
+        timezone: tzinfo | str | None = None,
+        jitter: float | None = None,
+    ) -> None:
+        interval = _interval_of(weeks, days, hours, minutes, seconds)
+        self.interval = interval
+        self.interval_length = interval.total_seconds()
+        self.timezone = tz = given_timezone(timezone, start_date, end_date) or get_localzone()
+        self._start_defaulted = start_date is None
+        if start_date is None:
+            self.start_date = (clock.now(UTC) + interval).astimezone(tz)
+        else:
+            self.start_date = convert_to_datetime(start_date, tz, "start_date")
+        self.end_date = convert_to_datetime(end_date, tz, "end_date")
+        self.jitter = checked_jitter(jitter)
+
+    def get_next_fire_time(
+        self, previous_fire_time: datetime | None, now: datetime
+    ) -> datetime | None:
+        fire_time = self._next_on_grid(previous_fire_time, now)
+        if not self.jitter:
+            return fire_time
+        return self._unless_over(self._apply_jitter(fire_time, self.jitter, now))
+
+    def _next_on_grid(self, previous: datetime | None, now: datetime) -> datetime | None:
+        try:
+            if previous is None:
+                moment = self._first_not_before(now)
+            elif self.jitter:
+                moment = self._grid_point(previous) + self.interval
+            else:
+                moment = previous.astimezone(UTC) + self.interval
+            return self._unless_over(moment.astimezone(self.timezone))
+        except OverflowError:
+            return None  # the calendar ends with the year 9999
+
+    def _first_not_before(self, now: datetime) -> datetime:
+        start = self.start_date.astimezone(UTC)
+        ahead = now.astimezone(UTC) - start
+        return (
+            start if ahead <= timedelta(0) else start - (-ahead // self.interval) * self.interval
+        )
+
+    def _grid_point(self, fire_time: datetime) -> datetime:
+        """Return the point that the jittered ``fire_time`` was scattered from."""
+        start = self.start_date.astimezone(UTC)
+        passed = (fire_time.astimezone(UTC) - start) // self.interval
+        return start + max(passed, -1) * self.interval
+
+    def _unless_over(self, fire_time: datetime | None) -> datetime | None:
+        if fire_time is None or self.end_date is None:
+            return fire_time
+        return fire_time if fire_time.astimezone(UTC) <= self.end_date.astimezone(UTC) else None
+
+    def _last_due(self, first: datetime, until: datetime) -> tuple[datetime, int]:
+        if self.interval <= timedelta(0):
+            raise ValueError(
+                f"The trigger {self!r} does not advance: its interval is not positive"
+            )
+
+        base = self._grid_point(first) if self.jitter else first.astimezone(UTC)
+        limit = until.astimezone(UTC)
+        if self.end_date is not None:
+            limit = min(limit, self.end_date.astimezone(UTC))
+        steps = (limit - base) // self.interval
+        if steps <= 0:
+            return first, 1
+        return (base + steps * self.interval).astimezone(self.timezone), steps + 1
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "version": 2,
+            "timezone": astimezone(self.timezone),
+            "start_date": self.start_date,
+            "end_date": self.end_date,
+            "interval": self.interval,
+            "jitter": self.jitter,
+        }
+
+    def __setstate__(self, state: Any) -> None:
+        settings = slot_state(state)
+        check_version(self, settings, 2)
+        self.timezone = astimezone(settings["timezone"])
+        self.start_date = settings["start_date"]
+        self.end_date = settings["end_date"]
+        self.interval = settings["interval"]
+        self.interval_length = self.interval.total_seconds()
+        self.jitter = settings.get("jitter")
+        self._start_defaulted = False
+
+    def __str__(self) -> str:
+        return f"interval[{self.interval}]"
+
+    def __repr__(self) -> str:
+        options = [
+            f"interval={self.interval!r}",
+            f"start_date='{datetime_repr(self.start_date)}'",
+        ]
+        if self.end_date:
+            options.append(f"end_date='{datetime_repr(self.end_date)}'")
+        if self.jitter:
+            options.append(f"jitter={self.jitter}")
+        options.append(f"timezone='{self.timezone}'")
+        return f"<IntervalTrigger ({', '.join(options)})>"
+
+
+def _interval_of(
+    weeks: float, days: float, hours: float, minutes: float, seconds: float
+) -> timedelta:
+    try:
+        forward = weeks >= 0 and days >= 0 and hours >= 0 and minutes >= 0 and seconds >= 0
+    except TypeError:
+        forward = False
+    if not forward:
+        require_forward(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
+    return timedelta(days, seconds, 0, 0, minutes, hours, weeks) or timedelta(seconds=1)
