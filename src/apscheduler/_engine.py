@@ -63,6 +63,8 @@ def plan(
     :param room: how many Runs the job's executor can take, None for any number
     :raises ValueError: if the job's trigger does not advance
     """
+    # Moments are compared in UTC throughout: two times of one zone are compared by their wall
+    # clocks. What is given here beside ``slot`` is in UTC.
     job, trigger, slot = due.job, due.job.trigger, due.slot
     if room == 0:
         return None
@@ -78,14 +80,14 @@ def plan(
         last, count, following = _span(trigger, slot, now, now)
         if startable is not None and last < startable:
             missed = _record(RunState.MISSED, now, due, site, slot, last, count, reason=cause)
-            return Plan(following, last, closed=(missed,))
+            return Plan(following, last.astimezone(UTC), closed=(missed,))
     else:
         if startable is not None and slot < startable:
             last, count, following = _span(trigger, slot, startable - _INSTANT, now)
             missed = _record(RunState.MISSED, now, due, site, slot, last, count, reason=cause)
             closed = (missed,)
-            if following is None or following > now:
-                return Plan(following, last, closed=closed)
+            if following is None or following > now or following < startable:
+                return Plan(following, last.astimezone(UTC), closed=closed)
             slot = following
         last, count, following = slot, 1, _following(trigger, slot, now)
 
@@ -94,13 +96,13 @@ def plan(
             last, count, following = _span(trigger, slot, now, now)
         reason = overlap_reason(job)
         skipped = _record(RunState.SKIPPED, now, due, site, slot, last, count, reason=reason)
-        return Plan(following, last, closed=(*closed, skipped))
+        return Plan(following, last.astimezone(UTC), closed=(*closed, skipped))
 
     # Where the row goes with this write, what a recovery needs goes into the Runs.
     definition = job if following is None else None
     first = _record(RunState.RUNNING, now, due, site, slot, last, count, definition=definition)
     if job.coalesce or following is None or following > now:
-        return Plan(following, last, (first,), closed)
+        return Plan(following, last.astimezone(UTC), (first,), closed)
 
     opened = [first]
     while following is not None and following <= now and len(opened) < BATCH:
@@ -108,7 +110,7 @@ def plan(
         opened.append(_record(RunState.WAITING, now, due, site, last, last, 1, batch=first.batch))
     if following is None:
         opened = [replace(run, definition=job) for run in opened]
-    return Plan(following, last, tuple(opened), closed)
+    return Plan(following, last.astimezone(UTC), tuple(opened), closed)
 
 
 def plan_manual(now: datetime, job: Job, incarnation: str, live: Live, site: Site) -> Run:
@@ -180,6 +182,7 @@ def first_fire_time(trigger: BaseTrigger, now: datetime) -> datetime | None:
     which counts from the day it started, goes on to its next day.
     """
     first = trigger.get_next_fire_time(None, now)
+    now = now.astimezone(UTC)
     if trigger._steps_over_past_start and first is not None and first < now:
         last, _ = trigger._last_due(first, now - _INSTANT)
         return _following(trigger, last, now)
@@ -193,13 +196,13 @@ def keeps_phase(stored: Job, replacement: Job) -> bool:
 
 def slots_between(trigger: BaseTrigger, run: Run, limit: int) -> list[datetime]:
     """Return the slots of ``run``: at most ``limit`` of them, and beyond that only the last."""
-    slots = [run.first_scheduled_at]
+    slots, last = [run.first_scheduled_at], run.scheduled_at.astimezone(UTC)
     while len(slots) < limit:
         following = _following(trigger, slots[-1], run.opened_at)
-        if following is None or following > run.scheduled_at:
+        if following is None or following > last:
             return slots
         slots.append(following)
-    if slots[-1] < run.scheduled_at:
+    if slots[-1].astimezone(UTC) < last:
         slots.append(run.scheduled_at)
     return slots
 
@@ -235,8 +238,11 @@ def _span(
     last, count = trigger._last_due(first, until)
     following = _following(trigger, last, now)
     if following is not None and following <= until:
-        # Too many to be listed, by a trigger that cannot calculate: step over the rest.
-        following = trigger.get_next_fire_time(None, now)
+        # Too many to be listed, by a trigger that cannot calculate: step over the rest, unless
+        # it would begin anew.
+        ahead = trigger.get_next_fire_time(None, now)
+        if ahead is None or ahead.astimezone(UTC) > following.astimezone(UTC):
+            following = ahead
     return last, count, following
 
 
@@ -288,7 +294,7 @@ def _record(
 
 
 def _recovery(now: datetime, run: Run, run_id: str) -> Run:
-    delay = min(RECOVERY_DELAY * 2 ** (run.attempt - 1), MAX_RECOVERY_DELAY)
+    delay = min(RECOVERY_DELAY * 2.0 ** min(run.attempt - 1, 30), MAX_RECOVERY_DELAY)
     return replace(
         run,
         id=run_id,

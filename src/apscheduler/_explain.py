@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from apscheduler.clock import UTC
 from apscheduler.runs import JobChange, JobChangeKind, Run, RunKind, RunState
 
 if TYPE_CHECKING:
@@ -33,16 +34,19 @@ def explain(
     :param at: the slot; None for the latest
     """
     if at is None:
-        latest = max(runs, key=lambda run: (run.scheduled_at, run.attempt), default=None)
+        latest = max(
+            runs, key=lambda run: (run.scheduled_at.timestamp(), run.attempt), default=None
+        )
         told = _tell(latest) if latest else f'Job "{job_id}" has no run on record'
         return f"{told}; {_what_is_next(job, changes, now)}."
 
+    shown, at = _time(at), at.astimezone(UTC)
     answers = [run for run in runs if run.first_scheduled_at <= at <= run.scheduled_at]
     if answers:
         # The last attempt is what became of it; a Run that is about this time alone says more.
-        answer = max(answers, key=lambda run: (run.scheduled_at == at, run.attempt, run.opened_at))
+        answer = max(answers, key=lambda run: (_is(run.scheduled_at, at), run.attempt, run.id))
         return f"{_tell(answer)}."
-    return f'Job "{job_id}" has no run for {_time(at)}: {_why_none(job, changes, at, now)}.'
+    return f'Job "{job_id}" has no run for {shown}: {_why_none(job, changes, at, now)}.'
 
 
 def _tell(run: Run) -> str:
@@ -74,9 +78,10 @@ def _tell(run: Run) -> str:
 
 def _what_is_next(job: Job | None, changes: Sequence[JobChange], now: datetime) -> str:
     if job is None:
-        removed = _last(changes, JobChangeKind.REMOVED)
-        when = f" at {_time(removed.at)}" if removed else " when its schedule ended"
-        return f"the job was removed{when}"
+        last = _last(changes, JobChangeKind.REMOVED, JobChangeKind.ADDED)
+        if last is not None and last.kind is JobChangeKind.REMOVED:
+            return f"the job was removed at {_time(last.at)}"
+        return "the job was removed when its schedule ended"
     next_run_time = getattr(job, "next_run_time", None)
     if next_run_time is None:
         return _why_not_scheduled(changes)
@@ -86,7 +91,7 @@ def _what_is_next(job: Job | None, changes: Sequence[JobChange], now: datetime) 
 
 
 def _why_not_scheduled(changes: Sequence[JobChange]) -> str:
-    last = changes[-1] if changes else None
+    last = _last(changes, JobChangeKind.EXHAUSTED, JobChangeKind.PAUSED, JobChangeKind.ADDED)
     if last is not None and last.kind is JobChangeKind.EXHAUSTED:
         return "its trigger is exhausted"
     if last is not None and last.kind is JobChangeKind.PAUSED:
@@ -95,25 +100,41 @@ def _why_not_scheduled(changes: Sequence[JobChange]) -> str:
 
 
 def _why_none(job: Job | None, changes: Sequence[JobChange], at: datetime, now: datetime) -> str:
-    before = next((change for change in reversed(changes) if change.at <= at), None)
-    after = next((change for change in changes if change.at > at), None)
-    if before is not None and before.kind is JobChangeKind.PAUSED:
-        until = f" and resumed at {_time(after.at)}" if after else ""
-        return f"the job was paused at {_time(before.at)}{until}"
-    if before is not None and before.kind is JobChangeKind.REMOVED:
-        return f"the job was removed at {_time(before.at)}"
-    if before is not None and before.kind is JobChangeKind.EXHAUSTED:
-        return "its trigger was exhausted"
+    before = [change for change in changes if change.at <= at]
+    after = [change for change in changes if change.at > at]
+    # What the changes had made of the job by then: the last of those that still hold.
+    ruling = [c for c in before if c.kind is not JobChangeKind.MODIFIED or c.next_run_time]
+    if ruling:
+        kind, since = ruling[-1].kind, _time(ruling[-1].at)
+        if kind is JobChangeKind.PAUSED:
+            return f"the job was paused at {since}{_resumed(after)}"
+        if kind is JobChangeKind.REMOVED:
+            return f"the job was removed at {since}"
+        if kind is JobChangeKind.EXHAUSTED:
+            return "its trigger was exhausted"
     if job is None:
         return "the job does not exist, and nothing that old is on record"
+    if after and after[0].kind is JobChangeKind.ADDED:
+        return f"the job was added at {_time(after[0].at)}"
     next_run_time = getattr(job, "next_run_time", None)
     if next_run_time is None:
         return _why_not_scheduled(changes)
-    if at < next_run_time and after is not None:
-        return f"the job was {after.kind} at {_time(after.at)}, after that time had been planned"
-    upcoming = job.trigger.get_next_fire_time(None, at)
-    if upcoming != at:
-        then = f"; the next one is {_time(upcoming)}" if upcoming else ""
+    if at < next_run_time and after:
+        what, when = after[0].kind, _time(after[0].at)
+        return f"the job was {what} at {when}, after that time had been planned"
+    return _whether_it_fires(job, next_run_time, at, now)
+
+
+def _whether_it_fires(job: Job, next_run_time: datetime, at: datetime, now: datetime) -> str:
+    if at >= next_run_time:
+        last, _ = job.trigger._last_due(next_run_time, at)
+        following = job.trigger.get_next_fire_time(last, at)
+        fires = _is(last, at)
+    else:
+        following = job.trigger.get_next_fire_time(None, at)
+        fires = following is not None and _is(following, at)
+    if not fires:
+        then = f"; the next one is {_time(following)}" if following else ""
         return f"its trigger does not fire then{then}"
     if at > now:
         return "that time is still to come"
@@ -122,8 +143,22 @@ def _why_none(job: Job | None, changes: Sequence[JobChange], at: datetime, now: 
     return "that was before the job was added, or longer ago than records are kept"
 
 
-def _last(changes: Sequence[JobChange], kind: JobChangeKind) -> JobChange | None:
-    return next((change for change in reversed(changes) if change.kind is kind), None)
+def _resumed(after: Sequence[JobChange]) -> str:
+    for change in after:
+        if change.kind is JobChangeKind.REMOVED:
+            break
+        if change.kind is JobChangeKind.RESUMED or change.next_run_time is not None:
+            return f" and resumed at {_time(change.at)}"
+    return ""
+
+
+def _last(changes: Sequence[JobChange], *kinds: JobChangeKind) -> JobChange | None:
+    return next((change for change in reversed(changes) if change.kind in kinds), None)
+
+
+def _is(moment: datetime, at: datetime) -> bool:
+    # Two times of different zones are never equal where the wall clock of one is set back.
+    return moment.timestamp() == at.timestamp()
 
 
 def _until(run: Run) -> str:

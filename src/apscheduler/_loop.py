@@ -7,19 +7,25 @@ executor or listener raises gets out of a turn.
 
 from __future__ import annotations
 
-import threading
+import logging
+import sys
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
 from os import urandom
+from threading import Condition
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from apscheduler import _engine
+from apscheduler._foreign import Submissions, outcome_for, outcomes_of
+from apscheduler._holds import Hold, Holds
+from apscheduler._log import say
 from apscheduler._notices import Notices
-from apscheduler.clock import Clock, JumpWatch
-from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MISSED
+from apscheduler.clock import UTC, Clock, JumpWatch
+from apscheduler.executors._invoke import current_run_id
 from apscheduler.executors.base import (
     BaseExecutor,
     MaxInstancesReachedError,
@@ -34,26 +40,32 @@ from apscheduler.runs import (
     Plan,
     Presence,
     Run,
+    RunKind,
+    RunQuery,
     RunState,
     Transition,
+    moved,
     started,
     value,
 )
 
 if TYPE_CHECKING:
-    import logging
-
     from apscheduler.events import JobExecutionEvent, SchedulerEvent
     from apscheduler.job import Job
 
 #: How many decisions are asked of a store at a time: few, so that the first run of many starts
 #: at once, and so that what is made for a decision is gone before the garbage collector sees it.
 CLAIM = 100
+#: How many decisions a turn makes before it lets the listeners, and other stores, come to theirs.
+MAX_DECISIONS = 10_000
 #: Seconds until a store or a job that failed is tried again; doubled up to the scheduler's
 #: `jobstore_retry_interval`.
 FIRST_RETRY = 0.5
 #: Seconds after which a job that was "not now" is asked about again, whatever happens.
 HOLD = 1.0
+
+#: The Run whose end is being told in this thread or task.
+_ending: ContextVar[str | None] = ContextVar("apscheduler_ending", default=None)
 
 
 class House(Protocol):
@@ -102,13 +114,13 @@ class Work:
 
 
 @value
-class Held:
-    """Why a due job is not asked about, and until when."""
+class End:
+    """The end of a Run that is still to be written."""
 
-    reason: str
-    until: datetime | None = None
-    #: Set where it is the job store that failed.
-    store_error: str | None = None
+    work: Work
+    transition: Transition
+    outcome: Outcome
+    told: bool
 
 
 @value
@@ -134,16 +146,19 @@ class Loop:
         self._presence: Presence | None = None
         self._store_presence: dict[str, Presence] = {}
         self._executor_presence: dict[str, Presence] = {}
-        self._held: dict[str, dict[str, Held]] = {}
-        self._failures: dict[tuple[str, str], int] = {}
-        self._lock = threading.Lock()
+        self._holds: dict[str, Holds] = {}
         self._ours: dict[str, Run] = {}
-        self._idle = threading.Condition()
+        self._idle = Condition()
         self._awaited = 0
         # Which executors take Runs, found out once for each.
         self._ports: dict[str, tuple[BaseExecutor, bool]] = {}
-        self._foreign: dict[tuple[str, str], list[Work]] = {}
-        self._unwritten: deque[tuple[Work, Transition, Outcome, bool]] = deque()
+        self._submissions = Submissions()
+        # What a failing store has not taken yet, and what it may have done unknown to us.
+        self._unwritten: deque[End] = deque()
+        self._unbegun: dict[str, Transition] = {}
+        self._unsure: set[str] = set()
+        self._opening = 0
+        self._interrupt: BaseException | None = None
         self._numbers = count()
         self._stamp = "0" * 14
         self.node = urandom(4).hex()
@@ -164,43 +179,46 @@ class Loop:
         self._presence = Presence(self.clock.now(), cause)
         self._store_presence.clear()
         self._executor_presence.clear()
-        self.troubles.clear()
-        self._held.clear()
         self._watch = JumpWatch()
+        self.troubles.clear()
+        for holds in self._holds.values():
+            holds.clear()
         self.promised = False
+        self.promise = None
         self.stopping = False
 
     def store_added(self, alias: str) -> None:
+        """A job store joins a running scheduler."""
         self._store_presence[alias] = Presence(
             self.clock.now(), "its job store did not belong to a running scheduler"
         )
         self.troubles.pop(alias, None)
 
-    def executor_added(self, alias: str) -> None:
+    def executor_joins(self, alias: str) -> None:
+        """An executor is about to join a running scheduler."""
         self._executor_presence[alias] = Presence(
             self.clock.now(), f'there was no executor "{alias}"'
         )
-        for held in self._held.values():
-            for job_id, why in list(held.items()):
-                if why.reason == _no_executor(alias):
-                    del held[job_id]
 
-    def hold(self, alias: str, job_id: str, reason: str) -> None:
-        """Leave a job out of the turns until it is released."""
-        self._held.setdefault(alias, {})[job_id] = Held(reason)
+    def executor_joined(self, alias: str) -> None:
+        """It has joined: what waited for it need not wait any longer."""
+        for holds in self._holds.values():
+            holds.release_for(_no_executor(alias))
 
-    def release(self, alias: str, job_id: str) -> None:
-        self._held.get(alias, {}).pop(job_id, None)
-
-    def held(self, alias: str) -> Mapping[str, Held]:
-        """Return the jobs of a store that are left out of the turns, and why."""
-        return dict(self._held.get(alias, {}))
+    def holds(self, alias: str) -> Holds:
+        """Return which jobs of a store the turns leave alone."""
+        return self._holds.setdefault(alias, Holds())
 
     def must_wake_for(self, moment: datetime | None) -> bool:
         """Tell whether a change that makes ``moment`` the next run time needs a new turn."""
         if moment is None:
             return False
         return not self.promised or self.promise is None or moment < self.promise
+
+    def here(self) -> str | None:
+        """Return the id of the live Run of this node that the caller is part of, if any."""
+        run_id = _ending.get() or current_run_id()
+        return run_id if run_id in self._ours else None
 
     def running(self) -> list[Run]:
         """Return the Runs that are live on this node, as far as they have come."""
@@ -232,17 +250,14 @@ class Loop:
         self._stamp = f"{int(now.timestamp() * 1e6):014x}"
         deadline = None if budget is None else self.clock.monotonic() + budget
         late: list[SchedulerEvent] = []
-        wakes: list[datetime] = []
-        try:
-            for alias in list(self._house._jobstores):
-                wake = self._turn_store(alias, now, deadline, late)
-                if wake is not None:
-                    wakes.append(wake)
-        finally:
-            for event in late:
-                self._house._dispatch_event(event)
-        self.promise = min(wakes, default=None)
+        wakes = [
+            self._turn_store(alias, now, deadline, late) for alias in list(self._house._jobstores)
+        ]
+        for event in late:
+            self._tell(self._house._dispatch_event, event)
+        self.promise = _earliest(wakes)
         self.promised = True
+        self._pass_interrupt_on()
         return None if self.promise is None else self.clock.seconds_until(self.promise)
 
     def _read_clock(self) -> datetime:
@@ -251,7 +266,7 @@ class Loop:
             self.present("no scheduler was running")
         jump = self._watch.observe(now, self.clock.monotonic())
         if jump:
-            self._house._logger.warning("The clock was moved by %s", jump)
+            self._log(logging.WARNING, "The clock was moved by %s", jump)
             self.present(f"the clock was moved by {jump}")
             self._watch.observe(now, self.clock.monotonic())
         return now
@@ -260,77 +275,107 @@ class Loop:
         self, alias: str, now: datetime, deadline: float | None, late: list[SchedulerEvent]
     ) -> datetime | None:
         trouble = self.troubles.get(alias)
-        if trouble is not None and now < trouble.retry_at:
-            return trouble.retry_at
-        held = self._expire_holds(alias, now)
+        if trouble is not None:
+            if now < trouble.retry_at:
+                return trouble.retry_at
+            # If it answers now, this is since when.
+            self._store_presence[alias] = Presence(now, "its job store failed")
+        holds = self.holds(alias)
+        holds.expire(now)
         try:
             store = self._house._seam(alias)
-            self._write_left_over(alias)
+            self._make_good(store, alias)
             for run, job in store.claim_waiting(now, partial(_engine.attend, now), CLAIM):
                 if self._submit(Work(self, store, alias, job, (run,))):
-                    self._notices.submitted(alias, job, (run,), late)
-
-            site = _engine.Site(alias, self.node, self._new_id)
-            decide = partial(self._decide, now, alias, site)
-            while not self.stopping:
-                claims = store.claim(now, decide, CLAIM, held)
-                for due, plan in claims.won:
-                    if self._failures:
-                        self._failures.pop((alias, due.job.id), None)
-                    self._carry_out(store, alias, due.job, plan, late)
-                for due, error in claims.failed:
-                    self._write_failed(alias, due.job, error, now)
-                if len(claims.won) < CLAIM:
-                    break
-                if deadline is not None and self.clock.monotonic() > deadline:
-                    return now
-            wake = store.next_wake(held)
+                    self._tell(self._notices.submitted, alias, job, (run,), late)
+            if not self._claim(store, alias, now, deadline, late):
+                return now
+            wake = store.next_wake(holds)
         except Exception as error:
             return self._store_failed(alias, error, now)
+        except BaseException:
+            self._unsure.add(alias)
+            raise
 
-        if trouble is not None:
-            self._store_recovered(alias, trouble, now)
-        return min(
-            (moment for moment in (wake, *(why.until for why in held.values())) if moment),
-            default=None,
-        )
+        if trouble is not None and self.troubles.get(alias) is trouble:
+            del self.troubles[alias]
+            self._log(
+                logging.INFO,
+                "Job store %r answers again after %d failures since %s",
+                alias,
+                trouble.failures,
+                trouble.since,
+            )
+        return _earliest((wake, holds.next_expiry()))
 
-    def _expire_holds(self, alias: str, now: datetime) -> dict[str, Held]:
-        held = self._held.setdefault(alias, {})
-        for job_id, why in list(held.items()):
-            if why.until is not None and why.until <= now:
-                held.pop(job_id, None)
-        return held
+    def _claim(
+        self,
+        store: ClaimingJobStore,
+        alias: str,
+        now: datetime,
+        deadline: float | None,
+        late: list[SchedulerEvent],
+    ) -> bool:
+        """Claim what is due and hand it on; return whether that was all."""
+        holds = self.holds(alias)
+        site = _engine.Site(alias, self.node, self._new_id)
+        decide = partial(self._decide, now, alias, site)
+        decisions = 0
+        while not self.stopping:
+            claims = store.claim(now, decide, CLAIM, holds)
+            for due, plan in claims.won:
+                holds.succeeded(due.job.id)
+                self._carry_out(store, alias, due.job, plan, late)
+            for due, error in claims.failed:
+                self._write_failed(alias, due.job, error, now)
+            if len(claims.won) < CLAIM:
+                break
+            decisions += CLAIM
+            if decisions >= MAX_DECISIONS or (
+                deadline is not None and self.clock.monotonic() > deadline
+            ):
+                return False
+        return True
 
     def _decide(self, now: datetime, alias: str, site: _engine.Site, due: Due) -> Plan | None:
-        job = due.job
-        if job.executor not in self._house._executors:
-            self._house._logger.warning(
-                'Job "%s" is due, but there is no executor "%s": it waits until one is added '
-                "under that alias, or until the job's executor is changed",
-                job,
-                job.executor,
-            )
-            self.hold(alias, job.id, _no_executor(job.executor))
-            return None
+        job, holds = due.job, self.holds(alias)
         try:
+            if job.executor not in self._house._executors and self._lacks_executor(job, holds):
+                return None
             presence = self._presence_for(alias, job.executor)
             plan = _engine.plan(now, due, site, presence=presence)
         except Exception as error:
-            retry_at = self._retry(alias, job.id, now, f"its trigger failed: {error!r}")
-            self._house._logger.exception(
-                'Error in the trigger of job "%s"; the job is tried again at %s', job.id, retry_at
+            retry_at = self._retry(holds, job.id, now, f"its trigger failed: {error!r}")
+            self._log(
+                logging.ERROR,
+                'Error in the trigger of job "%s"; the job is tried again at %s',
+                job.id,
+                retry_at,
+                exc_info=error,
             )
             return None
         if plan is None:
-            self._held.setdefault(alias, {})[job.id] = Held(
-                "its last batch is still running", now + timedelta(seconds=HOLD)
-            )
+            until = now + timedelta(seconds=HOLD)
+            holds.put(job.id, Hold("its last batch is still running", until))
         return plan
 
+    def _lacks_executor(self, job: Job, holds: Holds) -> bool:
+        holds.put(job.id, Hold(_no_executor(job.executor)))
+        # It may have joined before it was waited for.
+        if job.executor in self._house._executors:
+            holds.release(job.id)
+            return False
+        self._log(
+            logging.WARNING,
+            'Job "%s" is due, but there is no executor "%s": it waits until one is added under '
+            "that alias, or until the job's executor is changed",
+            job,
+            job.executor,
+        )
+        return True
+
     def _presence_for(self, alias: str, executor: str) -> Presence:
-        presence = self._presence
-        assert presence is not None
+        presence = cast("Presence", self._presence)
         for other in (self._store_presence.get(alias), self._executor_presence.get(executor)):
             if other is not None and other.since > presence.since:
                 presence = other
@@ -345,15 +390,17 @@ class Loop:
         late: list[SchedulerEvent],
     ) -> None:
         """Do what was decided, now that it is written."""
+        told: Sequence[Run] = plan.opened
         if plan.closed:
-            self._notices.closed(alias, job, plan.closed, late)
-        told = [run for run in plan.closed if run.state is RunState.MISSED]
-        if plan.opened and self._submit(Work(self, store, alias, job, plan.opened)):
+            self._tell(self._notices.closed, alias, job, plan.closed, late)
+            told = [run for run in plan.closed if run.state is RunState.MISSED]
             told += plan.opened
+        if plan.opened and not self._submit(Work(self, store, alias, job, plan.opened)):
+            told = told[: -len(plan.opened)]
         if told:
-            self._notices.submitted(alias, job, told, late)
+            self._tell(self._notices.submitted, alias, job, told, late)
         if plan.next_run_time is None:
-            self._notices.removed(alias, job.id)
+            self._tell(self._notices.removed, alias, job.id)
 
     # -- submission -----------------------------------------------------------------------------
 
@@ -362,18 +409,24 @@ class Loop:
         store = self._house._seam(alias)
         site = _engine.Site(alias, self.node, self._new_id)
         now = self.clock.now()
-        run, job = store.open_run(
-            job_id,
-            lambda job, incarnation, live: _engine.plan_manual(now, job, incarnation, live, site),
-        )
         late: list[SchedulerEvent] = []
-        if run.state is RunState.RUNNING:
-            if self._submit(Work(self, store, alias, job, (run,))):
-                self._notices.submitted(alias, job, (run,), late)
-        else:
-            self._notices.closed(alias, job, (run,), late)
+        self._opening += 1
+        try:
+            run, job = store.open_run(
+                job_id, lambda job, life, live: _engine.plan_manual(now, job, life, live, site)
+            )
+            if run.state is not RunState.RUNNING:
+                self._tell(self._notices.closed, alias, job, (run,), late)
+            elif self._submit(Work(self, store, alias, job, (run,))):
+                self._tell(self._notices.submitted, alias, job, (run,), late)
+        except Exception:
+            self._unsure.add(alias)
+            raise
+        finally:
+            self._opening -= 1
         for event in late:
-            self._house._dispatch_event(event)
+            self._tell(self._house._dispatch_event, event)
+        self._pass_interrupt_on()
         return run
 
     def _submit(self, work: Work) -> bool:
@@ -393,47 +446,95 @@ class Loop:
         except Exception as error:
             self._refused(work, error)
             return False
+        except BaseException as interrupt:
+            # What else was won is handed on first; then the turn lets it pass.
+            self._interrupt = interrupt
+            if any(run.id in self._ours for run in work.runs):
+                self._refused(work, interrupt)
+                return False
+            # It was raised by a job in line, which has been settled.
         return True
 
-    def _refused(self, work: Work, error: Exception) -> None:
+    def _pass_interrupt_on(self) -> None:
+        interrupt, self._interrupt = self._interrupt, None
+        if interrupt is not None:
+            raise interrupt
+
+    def _refused(self, work: Work, error: BaseException) -> None:
         job, alias = work.job, work.job.executor
         state, reason = RunState.FAILED, f"it was not submitted: {error}"
         if isinstance(error, MaxInstancesReachedError):
             state, reason = RunState.SKIPPED, _engine.overlap_reason(job)
-            self._house._logger.warning(
+            self._log(
+                logging.WARNING,
                 'Execution of job "%s" skipped: maximum number of running instances reached (%d)',
                 job,
                 job.max_instances,
             )
         elif isinstance(error, ShuttingDownError) and (self.stopping or error.interpreter):
-            self._house._logger.debug('Executor "%s" is shutting down: %s', alias, error)
+            self._log(logging.DEBUG, 'Executor "%s" is shutting down: %s', alias, error)
         else:
-            self._house._logger.error(
-                'Error submitting job "%s" to executor "%s"', job, alias, exc_info=error
+            self._log(
+                logging.ERROR,
+                'Error submitting job "%s" to executor "%s"',
+                job,
+                alias,
+                exc_info=error,
             )
         outcome = Outcome(state, exception=error, reason=reason, refused=True)
         for run in work.runs:
-            begun = self.begin(work, run)
-            if begun is not None:
+            if run.id in self._ours and (begun := self.begin(work, run)) is not None:
                 self.finished(work, begun, outcome)
+
+    def _submit_to_foreign(self, executor: BaseExecutor, work: Work) -> None:
+        """Hand work to an executor that knows nothing of Runs, and reports by job id."""
+        begun = [self.begin(work, run) for run in work.runs]
+        runs = [run for run in begun if run is not None]
+        work = Work(self, work.store, work.alias, work.job, runs)
+        alias = work.job.executor
+        self._submissions.add(alias, work)
+        try:
+            executor.submit_job(work.job, [run.scheduled_at for run in runs])
+        except BaseException:
+            self._submissions.take(alias, work)
+            raise
+
+    def submission_succeeded(
+        self, executor: str, job_id: str, events: Sequence[JobExecutionEvent]
+    ) -> None:
+        """Settle a submission whose events a foreign executor reports, and sends, itself."""
+        outcomes = outcomes_of(events)
+        work = self._submissions.take_reported(executor, job_id, outcomes)
+        for run in work.runs if work else ():
+            self.finished(cast("Work", work), run, outcome_for(run, outcomes), told=True)
+
+    def submission_failed(
+        self, executor: str, job_id: str, error: BaseException, traceback: str | None
+    ) -> None:
+        """Settle the oldest submission of a job to a foreign executor as failed."""
+        work = self._submissions.take_oldest(executor, job_id)
+        outcome = Outcome(RunState.FAILED, exception=error, traceback=traceback)
+        for run in work.runs if work else ():
+            self.finished(cast("Work", work), run, outcome)
 
     # -- the end of a Run -----------------------------------------------------------------------
 
     def begin(self, work: Work, run: Run) -> Run | None:
         """Note that a worker begins a Run; None if it was cancelled before."""
-        now = self.clock.now()
         if run.state is RunState.WAITING:
+            transition = _engine.start(run)
             try:
-                (begun,) = work.store.apply((_engine.start(run),))
-            except Exception:
-                # Its slot is claimed and nobody else will run it: better run than lost.
-                self._house._logger.exception("Error recording that run %s begins", run.id)
-                begun = run
+                (begun,) = work.store.apply((transition,))
+            except Exception as error:
+                # Its slot is claimed, and nobody else will run it. It is written with its end.
+                self._unbegun[run.id] = transition
+                self._store_failed(work.alias, error, self.clock.now())
+                begun = moved(run, transition)
             if begun is None:
                 self._forget(run)
                 return None
             run = begun
-        run = started(run, now)
+        run = started(run, self.clock.now())
         self._ours[run.id] = run
         return run
 
@@ -442,57 +543,64 @@ class Loop:
 
         :param told: whether the listeners know already
         """
+        now = outcome.ended_at or self.clock.now()
         try:
-            now = outcome.ended_at or self.clock.now()
             transition = _engine.settle(now, run, outcome, self._new_id)
-            self._write_end(work, transition, outcome, told)
-        except Exception:
-            self._house._logger.exception("Error settling run %s of job %s", run.id, run.job_id)
-            self._forget(run)
-
-    def _write_end(self, work: Work, transition: Transition, outcome: Outcome, told: bool) -> None:
-        run = transition.run
-        try:
-            (after,) = work.store.apply((transition,))
         except Exception as error:
-            self._house._logger.exception(
+            # An executor of somebody else's has answered with something that is no end.
+            outcome = Outcome(RunState.FAILED, exception=error, reason="its outcome is no outcome")
+            transition = _engine.settle(now, run, outcome, self._new_id)
+        end = End(work, transition, outcome, told)
+        try:
+            self._write_end(end)
+        except Exception as error:
+            self._log(
+                logging.ERROR,
                 "Error recording the end of run %s of job %s (%s); it is recorded as soon as job "
                 'store "%s" answers again',
                 run.id,
                 run.job_id,
                 transition.after,
                 work.alias,
+                exc_info=error,
             )
-            self._unwritten.append((work, transition, outcome, told))
-            self._store_failed(work.alias, error, self.clock.now())
-            self._house.wakeup()
-            return
+            self._unwritten.append(end)
+            self._store_failed(work.alias, error, now)
+            self._wake()
+
+    def _write_end(self, end: End, again: bool = False) -> None:
+        work, transition = end.work, end.transition
+        run = transition.run
+        beginning = self._unbegun.get(run.id)
+        if beginning is None:
+            (after,) = work.store.apply((transition,))
+        else:
+            _, after = work.store.apply((beginning, transition))
+            del self._unbegun[run.id]
+        if after is None and again:
+            # Has the write that failed been carried out after all?
+            known = work.store.get_runs(RunQuery(run.job_id, transition.after))
+            after = next((other for other in known if other.id == run.id), None)
 
         if after is None:
-            self._house._logger.warning(
+            self._log(
+                logging.WARNING,
                 "The result of run %s of job %s came too late and was refused: the run had been "
                 "ended before",
                 run.id,
                 run.job_id,
             )
-        elif not told:
-            self._notices.ended(work.alias, after, outcome)
+        elif not end.told:
+            # A listener is part of the Run: it may shut the scheduler down, too.
+            token = _ending.set(run.id)
+            self._tell(self._notices.ended, work.alias, after, end.outcome)
+            _ending.reset(token)
         self._forget(run)
-        waiting = self._held.get(work.alias)
-        if waiting and waiting.pop(run.job_id, None) is not None:
-            self._house.wakeup()
         follow_up = transition.follow_up
-        if follow_up is not None and self.must_wake_for(follow_up.attention_at):
-            self._house.wakeup()
-
-    def _write_left_over(self, alias: str) -> None:
-        """Write the ends of Runs that a failing store did not take."""
-        for _ in range(len(self._unwritten)):
-            end = self._unwritten.popleft()
-            if end[0].alias == alias:
-                self._write_end(*end)
-            else:
-                self._unwritten.append(end)
+        if self.holds(work.alias).release(run.job_id) or (
+            follow_up is not None and self.must_wake_for(follow_up.attention_at)
+        ):
+            self._wake()
 
     def _forget(self, run: Run) -> None:
         # No lock where nobody waits: workers would queue for it.
@@ -501,72 +609,52 @@ class Loop:
             with self._idle:
                 self._idle.notify_all()
 
-    # -- executors of 3.x -----------------------------------------------------------------------
-
-    def _submit_to_foreign(self, executor: BaseExecutor, work: Work) -> None:
-        """Hand work to an executor that knows nothing of Runs, and reports by job id."""
-        begun = [self.begin(work, run) for run in work.runs]
-        work = Work(
-            self, work.store, work.alias, work.job, [run for run in begun if run is not None]
-        )
-        key = work.job.executor, work.job.id
-        with self._lock:
-            self._foreign.setdefault(key, []).append(work)
-        try:
-            executor.submit_job(work.job, [run.scheduled_at for run in work.runs])
-        except BaseException:
-            self._take_foreign(key, work)
-            raise
-
-    def submission_succeeded(
-        self, executor: str, job_id: str, events: Sequence[JobExecutionEvent]
-    ) -> None:
-        """Settle a submission whose events a foreign executor reports, and sends, itself."""
-        outcomes = {event.scheduled_run_time: _outcome_of(event) for event in events}
-        key = executor, job_id
-        submissions = self._foreign.get(key, ())
-        for work in submissions:
-            if any(run.scheduled_at in outcomes for run in work.runs):
-                break
-        else:
-            if not submissions:
-                return
-            work = submissions[0]
-        self._take_foreign(key, work)
-        for run in work.runs:
-            self.finished(work, run, outcomes.get(run.scheduled_at, _UNREPORTED), told=True)
-
-    def submission_failed(
-        self, executor: str, job_id: str, error: BaseException, traceback: str | None
-    ) -> None:
-        """Settle the oldest submission of a job to a foreign executor as failed."""
-        key = executor, job_id
-        submissions = self._foreign.get(key)
-        if submissions:
-            work = submissions[0]
-            self._take_foreign(key, work)
-            outcome = Outcome(RunState.FAILED, exception=error, traceback=traceback)
-            for run in work.runs:
-                self.finished(work, run, outcome)
-
-    def _take_foreign(self, key: tuple[str, str], work: Work) -> None:
-        with self._lock:
-            submissions = self._foreign.get(key, [])
-            if work in submissions:
-                submissions.remove(work)
-            if not submissions:
-                self._foreign.pop(key, None)
-
     # -- trouble --------------------------------------------------------------------------------
+
+    def _make_good(self, store: ClaimingJobStore, alias: str) -> None:
+        """Write what a failing store did not take, and take up what it did unknown to us."""
+        for _ in range(len(self._unwritten)):
+            end = self._unwritten.popleft()
+            if end.work.alias != alias:
+                self._unwritten.append(end)
+                continue
+            try:
+                self._write_end(end, again=True)
+            except BaseException:
+                self._unwritten.appendleft(end)
+                raise
+        # While a Run is being opened by `run_now`, it looks like one that nobody has taken up.
+        if alias in self._unsure and not self._opening:
+            self._take_up(store, alias)
+            self._unsure.discard(alias)
+
+    def _take_up(self, store: ClaimingJobStore, alias: str) -> None:
+        """Run what was claimed by a call of the store that failed all the same."""
+        batches: dict[str, list[Run]] = {}
+        for state in (RunState.RUNNING, RunState.WAITING):
+            for run in store.get_runs(RunQuery(state=state, limit=sys.maxsize)):
+                if run.node == self.node and run.id not in self._ours and not run.attention_at:
+                    batches.setdefault(run.batch, []).append(run)
+        for runs in batches.values():
+            runs.sort(key=lambda run: run.id)
+            job = runs[0].definition or store.lookup_job(runs[0].job_id)
+            if job is None or runs[0].kind is RunKind.MANUAL:
+                # Whoever asked for it was told that it failed.
+                reason = "the answer of its job store was lost"
+                store.apply([_engine.cancel(self.clock.now(), run, reason) for run in runs])
+            else:
+                self._submit(Work(self, store, alias, job, runs))
 
     def _store_failed(self, alias: str, error: Exception, now: datetime) -> datetime:
         before = self.troubles.get(alias)
         failures = before.failures + 1 if before else 1
         retry_at = now + timedelta(seconds=self._delay(failures))
+        self._unsure.add(alias)
         self.troubles[alias] = Trouble(
-            f"{type(error).__name__}: {error}", before.since if before else now, failures, retry_at
+            _text(error), before.since if before else now, failures, retry_at
         )
-        self._house._logger.warning(
+        self._log(
+            logging.WARNING,
             "Error getting due jobs from job store %r: %s; it is asked again at %s",
             alias,
             error,
@@ -576,22 +664,12 @@ class Loop:
         )
         return retry_at
 
-    def _store_recovered(self, alias: str, trouble: Trouble, now: datetime) -> None:
-        del self.troubles[alias]
-        self._store_presence[alias] = Presence(now, "its job store failed")
-        self._house._logger.info(
-            "Job store %r answers again after %d failures since %s",
-            alias,
-            trouble.failures,
-            trouble.since,
-        )
-
     def _write_failed(self, alias: str, job: Job, error: Exception, now: datetime) -> None:
         """A decision about one job could not be written, so nothing of it was done."""
-        retry_at = self._retry(
-            alias, job.id, now, "its job store did not take it", f"{type(error).__name__}: {error}"
-        )
-        self._house._logger.error(
+        reason = "its job store did not take it"
+        retry_at = self._retry(self.holds(alias), job.id, now, reason, _text(error))
+        self._log(
+            logging.ERROR,
             'Error updating job "%s" in job store %r; it has not run, and is tried again at %s',
             job.id,
             alias,
@@ -600,17 +678,36 @@ class Loop:
         )
 
     def _retry(
-        self, alias: str, job_id: str, now: datetime, reason: str, store_error: str | None = None
+        self,
+        holds: Holds,
+        job_id: str,
+        now: datetime,
+        reason: str,
+        store_error: str | None = None,
     ) -> datetime:
         """Leave a job that failed alone for a while, longer each time."""
-        failures = self._failures[alias, job_id] = self._failures.get((alias, job_id), 0) + 1
-        retry_at = now + timedelta(seconds=self._delay(failures))
-        self._held.setdefault(alias, {})[job_id] = Held(reason, retry_at, store_error)
+        retry_at = now + timedelta(seconds=self._delay(holds.failed(job_id)))
+        holds.put(job_id, Hold(reason, retry_at, store_error))
         return retry_at
 
     def _delay(self, failures: int) -> float:
         longest = self._house.jobstore_retry_interval
         return min(longest, FIRST_RETRY * 2.0 ** min(failures - 1, 30))
+
+    def _tell(self, notice: Callable[..., None], *args: Any) -> None:
+        """Tell somebody; that they cannot hear must not stop us."""
+        try:
+            notice(*args)
+        except Exception as error:
+            self._log(logging.ERROR, "Error telling of an event", exc_info=error)
+
+    def _wake(self) -> None:
+        self._tell(self._house.wakeup)
+
+    def _log(
+        self, level: int, message: str, *args: Any, exc_info: BaseException | None = None
+    ) -> None:
+        say(self._house._logger, level, message, *args, exc_info=exc_info)
 
     def _new_id(self) -> str:
         # Sorts by the time it was made, and within one moment by the order in which it was made.
@@ -621,12 +718,10 @@ def _no_executor(alias: str) -> str:
     return f'there is no executor "{alias}"'
 
 
-def _outcome_of(event: JobExecutionEvent) -> Outcome:
-    if event.code == EVENT_JOB_MISSED:
-        return Outcome(RunState.MISSED, reason="its executor reported it as missed")
-    if event.code == EVENT_JOB_ERROR:
-        return Outcome(RunState.FAILED, exception=event.exception, traceback=event.traceback)
-    return Outcome(RunState.SUCCEEDED, value=event.retval)
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
-_UNREPORTED = Outcome(RunState.FAILED, reason="its executor ended without a report of it")
+def _earliest(moments: Sequence[datetime | None]) -> datetime | None:
+    # In UTC, because two times of one zone are compared by their wall clocks.
+    return min((moment.astimezone(UTC) for moment in moments if moment), default=None)

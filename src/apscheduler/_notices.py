@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from apscheduler._engine import slots_between
+from apscheduler._log import say
 from apscheduler.events import (
     EVENT_JOB_ERROR,
     EVENT_JOB_EXECUTED,
@@ -55,7 +56,9 @@ class Notices:
         """Slots were answered without being opened."""
         for run in runs:
             if run.state is RunState.SKIPPED:
-                self._audience._logger.warning(
+                say(
+                    self._audience._logger,
+                    logging.WARNING,
                     'Execution of job "%s" skipped: maximum number of running instances '
                     "reached (%d)",
                     job,
@@ -80,7 +83,7 @@ class Notices:
 
     def removed(self, alias: str, job_id: str) -> None:
         """A job is gone."""
-        self._audience._logger.info("Removed job %s", job_id)
+        say(self._audience._logger, logging.INFO, "Removed job %s", job_id)
         if self._audience._hears(EVENT_JOB_REMOVED):
             self._audience._dispatch_event(JobEvent(EVENT_JOB_REMOVED, job_id, alias))
 
@@ -111,7 +114,9 @@ class Notices:
         logger = logging.getLogger(f"apscheduler.executors.{job.executor}")
         late_by = run.opened_at - run.scheduled_at
         if run.count == 1:
-            logger.warning(
+            say(
+                logger,
+                logging.WARNING,
                 'Run time of job "%s" was missed by %s: %s. Its misfire_grace_time is %s s; a '
                 "longer one, or None, lets it run late",
                 job,
@@ -120,7 +125,9 @@ class Notices:
                 job.misfire_grace_time,
             )
         else:
-            logger.warning(
+            say(
+                logger,
+                logging.WARNING,
                 '%d run times of job "%s" from %s to %s were missed, the last by %s: %s. Its '
                 "misfire_grace_time is %s s; a longer one, or None, lets it run late",
                 run.count,

@@ -179,8 +179,8 @@ class Due:
     :param slot: its next run time
     :param incarnation: one life of the job's id. It begins when the job is added, when it is
         replaced without keeping its phase, and when a user sets its next run time
-    :param born: when that was; None for a job that was stored by 3.x
-    :param last_slot: the last slot that was decided in this incarnation
+    :param born: when that was, in UTC; None for a job that was stored by 3.x
+    :param last_slot: the last slot that was decided in this incarnation, in UTC
     """
 
     job: Job
@@ -205,7 +205,7 @@ class Plan:
 
     :param next_run_time: what the job's row moves on to; None where its trigger is exhausted,
         which deletes the row
-    :param last_slot: the last slot that this decision settles
+    :param last_slot: the last slot that this decision settles, in UTC
     :param opened: Runs that begin: the first of them running, the rest of its batch waiting
     :param closed: records of slots that are not opened
     """

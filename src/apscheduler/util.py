@@ -33,7 +33,8 @@ __all__ = (
 _TRUE_TEXTS = frozenset(("true", "yes", "on", "y", "t", "1"))
 _FALSE_TEXTS = frozenset(("false", "no", "off", "n", "f", "0"))
 
-_DATETIME_TEXT = re.compile(
+# Compiled when it is first used, as all patterns are here: most programs need few of them.
+_DATETIME_TEXT = (
     r"(?P<year>\d{4})-(?P<month>\d{1,2})-(?P<day>\d{1,2})"
     r"(?:[ T](?P<hour>\d{1,2}):(?P<minute>\d{1,2}):(?P<second>\d{1,2})"
     r"(?:\.(?P<fraction>\d{1,6}))?"
@@ -177,7 +178,7 @@ def convert_to_datetime(
 
 
 def _read_datetime(text: str) -> datetime:
-    match = _DATETIME_TEXT.fullmatch(text)
+    match = re.fullmatch(_DATETIME_TEXT, text)
     if match is None:
         raise ValueError("Invalid date string")
 

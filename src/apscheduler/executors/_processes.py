@@ -81,7 +81,7 @@ class ProcessPool(Executor):
         """Call ``fn`` in the process of this thread, and wait for what it returns or raises.
 
         :raises WorkerDiedError: if the process ends before that
-        :raises PickleError: if the call cannot be sent, or the result cannot be sent back
+        :raises PickleError: if the call or the result cannot be sent, or not be read on arrival
         """
         try:
             request = ForkingPickler.dumps((fn, args, kwargs))
@@ -280,7 +280,12 @@ def _prepare(initializer: Callable[..., object] | None, initargs: tuple[Any, ...
 
 
 def _call(request: bytes) -> Any:
-    fn, args, kwargs = ForkingPickler.loads(request)
+    try:
+        fn, args, kwargs = ForkingPickler.loads(request)
+    except Exception as exc:
+        raise UnpicklingError(
+            f"the call cannot be read in the worker process: {_text_of(exc)}"
+        ) from exc
     return fn(*args, **kwargs)
 
 

@@ -262,7 +262,7 @@ def run_job(
     for run_time in run_times:
         event = _missed(job, jobstore_alias, run_time, logger)
         if event is None:
-            run = _unrecorded_run(job, jobstore_alias, run_time)
+            run = run_as_told(job, run_time, clock.now())
             outcome = invoke(job, run, clock.now, logger, await_alone)
             event = _ended(job, jobstore_alias, run_time, outcome)
         events.append(event)
@@ -278,7 +278,7 @@ async def run_coroutine_job(
     for run_time in run_times:
         event = _missed(job, jobstore_alias, run_time, logger)
         if event is None:
-            run = _unrecorded_run(job, jobstore_alias, run_time)
+            run = run_as_told(job, run_time, clock.now())
             outcome = await ainvoke(job, run, clock.now, logger)
             event = _ended(job, jobstore_alias, run_time, outcome)
         events.append(event)
@@ -312,22 +312,32 @@ def _ended(
     )
 
 
-def _unrecorded_run(job: Job, jobstore_alias: str | None, run_time: datetime) -> Run:
-    """Return what the function can learn of its run where nobody says which Run it is."""
-    now = clock.now()
+def run_as_told(
+    job: Job,
+    scheduled_at: datetime,
+    started_at: datetime,
+    run_id: str = "",
+    attempt: int = 1,
+) -> Run:
+    """Return so much of a Run as its function can learn, where the Run itself is not at hand.
+
+    In a worker process it has been left behind; an executor of a third party is not told of it,
+    and then it has no id.
+    """
     return Run(
-        id="",
+        id=run_id,
         job_id=job.id,
         state=RunState.RUNNING,
         kind=RunKind.SLOT,
-        scheduled_at=run_time,
-        first_scheduled_at=run_time,
-        opened_at=now,
-        started_at=now,
-        batch="",
+        scheduled_at=scheduled_at,
+        first_scheduled_at=scheduled_at,
+        opened_at=started_at,
+        batch=run_id,
         job_name=job.name,
-        jobstore=jobstore_alias or "",
+        jobstore="",
         executor=job.executor,
         node="",
         incarnation="",
+        attempt=attempt,
+        started_at=started_at,
     )

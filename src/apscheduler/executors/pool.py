@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 from abc import abstractmethod
@@ -15,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from apscheduler import clock
 from apscheduler.executors._invoke import await_alone, invoke
 from apscheduler.executors._workqueue import WorkQueue
-from apscheduler.executors.base import BaseExecutor, Load, RunExecutor, Work, run_job
-from apscheduler.runs import Outcome, Run, RunState, replace
+from apscheduler.executors.base import BaseExecutor, Load, RunExecutor, Work, run_as_told, run_job
+from apscheduler.runs import Outcome, Run, RunState
 
 if TYPE_CHECKING:
     from apscheduler.executors._processes import ProcessPool
@@ -157,26 +156,36 @@ class ProcessPoolExecutor(_WorkerExecutor):
     def _call(self, work: Work, run: Run) -> Outcome:
         from apscheduler.executors._processes import WorkerDiedError
 
-        # What a recovery of the Run would need is not needed to run it.
-        sent = replace(run, definition=None) if run.definition is not None else run
+        started_at = run.started_at or run.opened_at
+        told = run.scheduled_at, started_at, run.id, run.attempt
         try:
-            outcome = self._pool.call(run_in_process, work.job, sent, self._logger.name)
+            value, exception, traceback = self._pool.call(
+                run_in_process, work.job, told, self._logger.name
+            )
         except BaseException as exc:
             if isinstance(exc, WorkerDiedError):
                 self._logger.warning(
                     "Process pool is broken; replacing pool with a fresh instance"
                 )
             self._logger.error("Error running job %s", work.job.id, exc_info=exc)
-            outcome = Outcome(RunState.FAILED, run.started_at, exception=exc, reason=str(exc))
+            return Outcome(
+                RunState.FAILED, started_at, work.clock.now(), exception=exc, reason=str(exc)
+            )
+        state = RunState.FAILED if exception is not None else RunState.SUCCEEDED
         # By the scheduler's clock, which need not be that of the process.
-        return dataclasses.replace(outcome, ended_at=work.clock.now())
+        return Outcome(state, started_at, work.clock.now(), value, exception, traceback)
 
 
-def run_in_process(job: Job, run: Run, logger_name: str) -> Outcome:
-    """Run a job in a worker process, and return an Outcome that can be sent back."""
+def run_in_process(
+    job: Job, told: tuple[datetime, datetime, str, int], logger_name: str
+) -> tuple[Any, BaseException | None, str | None]:
+    """Run a job in a worker process; return its value, or its exception and where it was raised.
+
+    :param told: when the Run was scheduled and started, its id, and which attempt it is
+    """
     from apscheduler.executors._processes import portable
 
+    run = run_as_told(job, *told)
     outcome = invoke(job, run, clock.now, logging.getLogger(logger_name), await_alone)
-    if outcome.exception is None:
-        return outcome
-    return dataclasses.replace(outcome, exception=portable(outcome.exception))
+    exception = None if outcome.exception is None else portable(outcome.exception)
+    return outcome.value, exception, outcome.traceback

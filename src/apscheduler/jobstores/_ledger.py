@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from heapq import heappop, heappush, nlargest
@@ -14,8 +14,10 @@ from apscheduler.runs import (
     LIVE_STATES,
     NOTHING_LIVE,
     JobChange,
+    JobChangeKind,
     Live,
     Run,
+    RunKind,
     RunQuery,
     RunState,
     Transition,
@@ -25,7 +27,8 @@ from apscheduler.runs import (
 if TYPE_CHECKING:
     from apscheduler.job import Job
 
-CHANGES_IN_ALL = 10_000
+#: How many changes are kept of a job, and of how many jobs.
+CHANGES_PER_JOB, JOBS_WITH_CHANGES = 100, 1_000
 #: How many ended Runs wait to be filed at most.
 MAX_UNFILED = 1000
 
@@ -49,16 +52,16 @@ class Ledger:
         self._unfiled: deque[Run] = deque()
         self._attention: list[tuple[datetime, str]] = []
         self._archive = Archive(is_stored)
-        self._changes: deque[JobChange] = deque(maxlen=CHANGES_IN_ALL)
+        # The job that was changed last comes last.
+        self._changes: OrderedDict[str, deque[JobChange]] = OrderedDict()
 
     def live(self, job_id: str) -> Live:
         """Return what of a job is live."""
         if job_id not in self._live_of_job:
             return NOTHING_LIVE
         runs = self._live_runs(job_id)
-        return Live(
-            len({run.batch for run in runs}), max((run.opened_at for run in runs), default=None)
-        )
+        slots = [run.opened_at for run in runs if run.kind is RunKind.SLOT]
+        return Live(len({run.batch for run in runs}), max(slots, default=None))
 
     def record(self, runs: Iterable[Run]) -> None:
         """Keep new Runs, live or ended."""
@@ -135,11 +138,21 @@ class Ledger:
 
     def note(self, change: JobChange) -> None:
         """Keep a change of a job."""
-        self._changes.append(change)
+        with self._lock:
+            known = self._changes.get(change.job_id)
+            if known is None:
+                if change.kind is JobChangeKind.ADDED:
+                    return  # Only where there was another job by that id does it explain anything.
+                known = self._changes[change.job_id] = deque(maxlen=CHANGES_PER_JOB)
+            known.append(change)
+            self._changes.move_to_end(change.job_id)
+            if len(self._changes) > JOBS_WITH_CHANGES:
+                self._changes.popitem(last=False)
 
     def changes(self, job_id: str) -> list[JobChange]:
         """Return the changes of a job, oldest first."""
-        return [change for change in tuple(self._changes) if change.job_id == job_id]
+        with self._lock:
+            return list(self._changes.get(job_id, ()))
 
     def job_removed(self, job_id: str) -> None:
         """Let go of what was kept only because the job existed."""

@@ -47,8 +47,8 @@ class UnsharedJobStore(ClaimingJobStore):
         self.store = store
         self._lock = lock
         self._lives: dict[str, _Life] = {}
-        # Decisions whose write raised.
-        self._unsure: dict[str, tuple[Due, Plan]] = {}
+        # Decisions whose write raised, and the versions of their jobs.
+        self._unsure: dict[str, tuple[Due, Plan, int]] = {}
         self._incarnations = count(1)
         self._ledger = Ledger(self._lives.__contains__)
 
@@ -108,34 +108,27 @@ class UnsharedJobStore(ClaimingJobStore):
         limit: int,
         without: Collection[str],
     ) -> Claims:
-        claims = Claims(self._written_after_all())
-        for job in self.get_due_jobs(now):
+        claims = Claims([])
+        with self._lock:
+            self._settle_unsure(claims, without)
+            read = [
+                (job, job.next_run_time, life := self._life(job.id), life.version)
+                for job in self.store.get_due_jobs(now)
+                if job.id not in without
+            ]
+        for job, slot, life, version in read:
             if len(claims.won) >= limit:
                 break
-            slot = job.next_run_time
-            if job.id in without or slot is None or slot > now:
-                continue  # A store may hand out the object itself, and it has changed since.
-            with self._lock:
-                life = self._life(job.id)
-                version = life.version
-                live = self._ledger.live(job.id)
+            if slot is None or life.version != version:
+                continue
+            live = self._ledger.live(job.id)
             due = Due(job, slot, life.incarnation, life.born, life.last_slot, live)
             plan = decide(due)
             if plan is None:
                 continue
             with self._lock:
-                if self._lives.get(job.id) is not life or life.version != version:
-                    continue
-                try:
-                    self._write(job, plan)
-                except JobLookupError:
-                    self._forget(job.id)
-                except Exception as error:
-                    self._unsure[job.id] = due, plan
-                    claims.failed.append((due, error))
-                else:
-                    self._written(due, plan)
-                    claims.won.append((due, plan))
+                if self._lives.get(job.id) is life and life.version == version:
+                    self._carry_out(claims, due, plan, version)
         return claims
 
     def claim_waiting(
@@ -203,6 +196,18 @@ class UnsharedJobStore(ClaimingJobStore):
         self._unsure.pop(job_id, None)
         self._ledger.job_removed(job_id)
 
+    def _carry_out(self, claims: Claims, due: Due, plan: Plan, version: int) -> None:
+        try:
+            self._write(due.job, plan)
+        except JobLookupError:
+            self._forget(due.job.id)
+        except Exception as error:
+            self._unsure[due.job.id] = due, plan, version
+            claims.failed.append((due, error))
+        else:
+            self._written(due, plan)
+            claims.won.append((due, plan))
+
     def _write(self, job: Job, plan: Plan) -> None:
         """Carry out a decision; if the store fails, the object it handed out is as it was."""
         if plan.next_run_time is None:
@@ -225,15 +230,29 @@ class UnsharedJobStore(ClaimingJobStore):
             life.last_slot = plan.last_slot
             life.version += 1
 
-    def _written_after_all(self) -> list[tuple[Due, Plan]]:
-        """Return the decisions whose write raised, although the store had carried it out."""
-        won: list[tuple[Due, Plan]] = []
-        with self._lock:
-            for due, plan in list(self._unsure.values()):
-                job = self.store.lookup_job(due.job.id)
-                del self._unsure[due.job.id]
-                now_at = None if job is None else job.next_run_time
-                if now_at == plan.next_run_time and now_at != due.slot:
-                    self._written(due, plan)
-                    won.append((due, plan))
-        return won
+    def _settle_unsure(self, claims: Claims, without: Collection[str]) -> None:
+        """Find out what became of the decisions whose write raised.
+
+        The store may have carried one out all the same. Where it hands out the object that it
+        keeps, that cannot be seen, and the same write is made once more.
+        """
+        for due, plan, version in list(self._unsure.values()):
+            job_id = due.job.id
+            if job_id in without:
+                continue
+            job = self.store.lookup_job(job_id)
+            del self._unsure[job_id]
+            if self._life(job_id).version != version:
+                continue
+            if job is due.job:
+                self._carry_out(claims, due, plan, version)
+                continue
+            stored = _timestamp(job.next_run_time if job else None)
+            if stored == _timestamp(plan.next_run_time) != due.slot.timestamp():
+                self._written(due, plan)
+                claims.won.append((due, plan))
+
+
+def _timestamp(moment: datetime | None) -> float | None:
+    # Two times of one zone are compared by their wall clocks.
+    return None if moment is None else moment.timestamp()

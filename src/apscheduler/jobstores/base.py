@@ -137,7 +137,7 @@ class ClaimingJobStore(BaseJobStore):
 
     @abstractmethod
     def add_job(self, job: Job, born: datetime | None = None) -> None:
-        """Store a new job, which begins an incarnation at ``born``."""
+        """Store a new job, which begins an incarnation at ``born`` (in UTC)."""
 
     @abstractmethod
     def update_job(self, job: Job, born: datetime | None = None) -> None:

@@ -208,7 +208,10 @@ class MemoryJobStore(ClaimingJobStore):
             if job.id in without:
                 self._parked[job.id] = entry
                 continue
-            assert job.next_run_time is not None
+            if job.next_run_time is None or job.next_run_time.timestamp() != entry.due:
+                # Somebody has changed the object, which is also his, and told nobody.
+                self._schedule(entry)
+                continue
             live = self._ledger.live(job.id)
             due = Due(job, job.next_run_time, entry.incarnation, entry.born, entry.last_slot, live)
             taken.append((entry, entry.version, due))

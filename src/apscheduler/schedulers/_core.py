@@ -11,6 +11,7 @@ from datetime import datetime, tzinfo
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from apscheduler._log import say
 from apscheduler._loop import Loop
 from apscheduler.clock import Clock
 from apscheduler.events import EVENT_ALL, SchedulerEvent
@@ -61,6 +62,11 @@ class SchedulerCore:
     def wakeup(self) -> None:
         """Let the loop look for due jobs now."""
         raise NotImplementedError
+
+    def _log(
+        self, level: int, message: str, *args: Any, exc_info: BaseException | None = None
+    ) -> None:
+        say(self._logger, level, message, *args, exc_info=exc_info)
 
     def _now(self) -> datetime:
         return self._clock.now().astimezone(self.timezone)
@@ -156,11 +162,12 @@ class SchedulerCore:
                     answer = callback(event)
                     if inspect.isawaitable(answer):
                         self._await_listener(answer)
-                except BaseException:
-                    self._logger.exception("Error notifying listener")
+                except BaseException as error:
+                    self._log(logging.ERROR, "Error notifying listener", exc_info=error)
                 took = perf_counter() - began
                 if took > SLOW_LISTENER:
-                    self._logger.warning(
+                    self._log(
+                        logging.WARNING,
                         "Listener %r took %.1f s for %r. It holds up what caused the event: let "
                         "it hand long work to a thread or a job",
                         callback,

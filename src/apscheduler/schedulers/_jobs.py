@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -10,6 +11,7 @@ from os import PathLike
 from typing import IO, Any, TypeVar
 
 from apscheduler import _engine
+from apscheduler.clock import UTC
 from apscheduler.events import (
     EVENT_ALL_JOBS_REMOVED,
     EVENT_JOB_ADDED,
@@ -102,9 +104,10 @@ class JobMethods(SchedulerCore):
         with self._jobstores_lock:
             if self.state == STATE_STOPPED:
                 self._pending_jobs.append((job, jobstore, replace_existing))
-                self._logger.info(
+                self._log(
+                    logging.INFO,
                     "Adding job tentatively -- it will be properly scheduled when the scheduler "
-                    "starts"
+                    "starts",
                 )
                 return job
         self._real_add_job(job, jobstore, replace_existing)
@@ -171,7 +174,7 @@ class JobMethods(SchedulerCore):
             store = self._seam(alias)
             job = store.modify_job(job_id, lambda stored: stored._apply(approved), born)
             store.note(JobChange(job_id, now, kind, job.next_run_time))
-            self._loop.release(alias, job_id)
+            self._loop.holds(alias).release(job_id)
         self._dispatch_event(JobEvent(EVENT_JOB_MODIFIED, job_id, alias))
         self._wake_for(job)
         return job
@@ -264,7 +267,7 @@ class JobMethods(SchedulerCore):
         :raises JobLookupError: if there is no such job
         """
         alias = self._remove_job(job_id, jobstore)
-        self._logger.info("Removed job %s", job_id)
+        self._log(logging.INFO, "Removed job %s", job_id)
         self._dispatch_event(JobEvent(EVENT_JOB_REMOVED, job_id, alias))
 
     def remove_all_jobs(self, jobstore: str | None = None) -> None:
@@ -380,43 +383,51 @@ class JobMethods(SchedulerCore):
         if missing:
             job._modify(**missing)
 
-        store = self._seam(jobstore_alias)
-        announced = self.state == STATE_RUNNING and self._hears(EVENT_JOB_ADDED)
-        if announced:
-            # No event of a job may overtake the one that announces it.
-            self._loop.hold(jobstore_alias, job.id, "it is being added")
-        job._jobstore_alias = jobstore_alias
+        # No event of a job may overtake the one that announces it.
+        announcing = self.state == STATE_RUNNING and self._hears(EVENT_JOB_ADDED)
+        holds = self._loop.holds(jobstore_alias)
+        if announcing:
+            holds.announce(job.id)
+        try:
+            self._store_job(job, jobstore_alias, replace_existing, keep_phase, now)
+            self._seam(jobstore_alias).note(
+                JobChange(job.id, now.astimezone(UTC), JobChangeKind.ADDED, job.next_run_time)
+            )
+            if job.next_run_time is None and keep_phase:
+                self._warn_exhausted(job)
+            if self._hears(EVENT_JOB_ADDED):
+                self._dispatch_event(JobEvent(EVENT_JOB_ADDED, job.id, jobstore_alias))
+            self._log(logging.INFO, 'Added job "%s" to job store "%s"', job.name, jobstore_alias)
+        finally:
+            if announcing:
+                holds.announced(job.id)
+        self._wake_for(job)
+
+    def _store_job(
+        self, job: Job, alias: str, replace_existing: bool, keep_phase: bool, now: datetime
+    ) -> None:
+        store, born = self._seam(alias), now.astimezone(UTC)
+        job._jobstore_alias = alias
         try:
             try:
-                store.add_job(job, now)
+                store.add_job(job, born)
             except ConflictingIdError:
                 if not replace_existing:
                     raise
-                self._replace_job(store, job, keep_phase, now)
+                self._replace_job(store, job, keep_phase, born)
         except BaseException:
             job._jobstore_alias = None
-            if announced:
-                self._loop.release(jobstore_alias, job.id)
             raise
 
-        if job.next_run_time is None and keep_phase:
-            self._warn_exhausted(job)
-        if self._hears(EVENT_JOB_ADDED):
-            self._dispatch_event(JobEvent(EVENT_JOB_ADDED, job.id, jobstore_alias))
-        self._logger.info('Added job "%s" to job store "%s"', job.name, jobstore_alias)
-        if announced:
-            self._loop.release(jobstore_alias, job.id)
-        self._wake_for(job)
-
     def _replace_job(
-        self, store: ClaimingJobStore, job: Job, keep_phase: bool, now: datetime
+        self, store: ClaimingJobStore, job: Job, keep_phase: bool, born: datetime
     ) -> None:
         stored = store.lookup_job(job.id)
         if keep_phase and stored is not None and _engine.keeps_phase(stored, job):
             job._apply({"trigger": stored.trigger, "next_run_time": stored.next_run_time})
             store.update_job(job)
         else:
-            store.update_job(job, now)
+            store.update_job(job, born)
 
     def _remove_job(self, job_id: str, jobstore: str | None) -> str:
         """Remove a job, and return the alias of the job store that it was in or meant for."""
@@ -435,7 +446,7 @@ class JobMethods(SchedulerCore):
                 continue
             store.note(JobChange(job_id, self._clock.now(), JobChangeKind.REMOVED))
             self._cancel_waiting(store, job_id)
-            self._loop.release(alias, job_id)
+            self._loop.holds(alias).release(job_id)
             return alias
         raise JobLookupError(job_id)
 
@@ -453,7 +464,8 @@ class JobMethods(SchedulerCore):
             self.wakeup()
 
     def _warn_exhausted(self, job: Job) -> None:
-        self._logger.warning(
+        self._log(
+            logging.WARNING,
             'The trigger of job "%s" (%s) has no fire time left: the job is kept, but it will not '
             "run until it is rescheduled",
             job.id,

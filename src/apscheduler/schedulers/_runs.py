@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from apscheduler import clock
 from apscheduler._explain import explain
 from apscheduler.health import ExecutorHealth, Health, OverdueJob, StoreHealth
 from apscheduler.jobstores.base import JobLookupError
@@ -147,22 +147,29 @@ class RunMethods(SchedulerCore):
         return True
 
     def _loop_lag(self, now: datetime) -> timedelta:
-        promise = self._loop.promise
-        if self.state != STATE_RUNNING or promise is None:
+        # Of a turn that is not done it counts since when it goes on.
+        since = self._loop.promise if self._loop.promised else self._loop.last_turn
+        if self.state != STATE_RUNNING or since is None:
             return timedelta(0)
-        return max(now - promise.astimezone(clock.UTC), timedelta(0))
+        return max(now - since, timedelta(0))
 
     def _store_health(self, alias: str) -> StoreHealth:
         trouble = self._loop.troubles.get(alias)
         if trouble is not None:
             return StoreHealth(trouble.error, trouble.since, trouble.failures)
-        for held in self._loop.held(alias).values():
-            if held.store_error is not None:
-                return StoreHealth(held.store_error, None, 1)
+        for hold in self._loop.holds(alias).values():
+            if hold.store_error is not None:
+                return StoreHealth(hold.store_error, None, 1)
         return StoreHealth()
 
     def _executor_health(self, alias: str, stuck_since: datetime) -> ExecutorHealth:
-        load = self._executors[alias].load()
+        try:
+            load = self._executors[alias].load()
+        except Exception as error:
+            self._log(
+                logging.ERROR, 'Error asking executor "%s" for its load', alias, exc_info=error
+            )
+            load = None
         stuck = tuple(
             run.id
             for run in self._loop.running()
@@ -181,10 +188,10 @@ class RunMethods(SchedulerCore):
                 jobs = self._seam(alias).get_due_jobs(now - timedelta(seconds=OVERDUE_AFTER))
             except Exception:
                 continue  # That is told as the health of the store.
-            held = self._loop.held(alias)
+            holds = self._loop.holds(alias)
             for job in jobs:
                 if job.next_run_time is not None:
-                    why = held.get(job.id)
+                    why = holds.get(job.id)
                     reason = why.reason if why else self._why_late(alias)
                     overdue.append(OverdueJob(job.id, alias, job.next_run_time, reason))
         return overdue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from threading import Thread
@@ -102,7 +103,7 @@ class AsyncIOScheduler(BaseScheduler):
                 idle.set_result(None)
 
         # A thread of its own: those of the event loop may all be busy with what is waited for.
-        Thread(target=wait, args=(self._current_run_id(),), daemon=True).start()
+        Thread(target=wait, args=(self._loop.here(),), daemon=True).start()
         try:
             await idle
         finally:
@@ -131,9 +132,15 @@ class AsyncIOScheduler(BaseScheduler):
         self._woken = False
         self._stop_timer()
         if self.running and not self._closing and self._eventloop is not None:
-            seconds = self._process_jobs_safely()
-            delay = self._max_sleep if seconds is None else min(seconds, self._max_sleep)
-            self._timeout = self._eventloop.call_later(delay, self._timer_fired)
+            delay = self._max_sleep
+            try:
+                seconds = self._process_jobs_safely()
+                if seconds is not None:
+                    delay = min(seconds, self._max_sleep)
+            finally:
+                # Also after an interrupt: the event loop may be run on.
+                if self.running and not self._closing:
+                    self._timeout = self._eventloop.call_later(delay, self._timer_fired)
 
     def _timer_fired(self) -> None:
         self._timeout = None
@@ -143,6 +150,9 @@ class AsyncIOScheduler(BaseScheduler):
         if self._timeout is not None:
             self._timeout.cancel()
             self._timeout = None
+
+    def _is_alive(self) -> bool:
+        return self._eventloop is not None and not self._eventloop.is_closed()
 
     def _turn(self) -> float | None:
         return self._loop.turn(budget=SLICE)
@@ -163,7 +173,7 @@ class AsyncIOScheduler(BaseScheduler):
     def _listener_ended(self, task: asyncio.Future[Any]) -> None:
         self._listening.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            self._logger.error("Error notifying listener", exc_info=task.exception())
+            self._log(logging.ERROR, "Error notifying listener", exc_info=task.exception())
 
     def _create_default_executor(self) -> BaseExecutor:
         from apscheduler.executors.asyncio import AsyncIOExecutor
@@ -175,5 +185,7 @@ class AsyncIOScheduler(BaseScheduler):
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        if self.running:
+        if self.running and not self._closing:
             await self.aclose()
+        while self._closing:
+            await asyncio.sleep(0)

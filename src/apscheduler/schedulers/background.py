@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Event, Thread, current_thread
+from threading import Thread, current_thread
 from typing import Any
 
 from apscheduler.schedulers.base import BaseScheduler
@@ -29,8 +29,7 @@ class BackgroundScheduler(BlockingScheduler):
 
         :param paused: if true, run no job until `resume` is called
         """
-        if self._event is None or self._event.is_set():
-            self._event = Event()
+        self._renew_event()
         BaseScheduler.start(self, *args, **kwargs)
         self._thread = Thread(target=self._main_loop, name="APScheduler", daemon=self._daemon)
         self._thread.start()

@@ -5,6 +5,7 @@ It delegates, and holds no decision.
 
 from __future__ import annotations
 
+import logging
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from tzlocal import get_localzone
 
-from apscheduler import clock, current_run
+from apscheduler import clock
 from apscheduler._config import (
     PLUGINS,
     Plugin,
@@ -239,10 +240,10 @@ class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
             for step in reversed(undo):
                 try:
                     step()
-                except Exception:
-                    self._logger.exception("Error undoing a start that failed")
+                except Exception as error:
+                    self._log(logging.ERROR, "Error undoing a start that failed", exc_info=error)
             raise
-        self._logger.info("Scheduler started")
+        self._log(logging.INFO, "Scheduler started")
         self._dispatch_event(SchedulerEvent(EVENT_SCHEDULER_STARTED))
         if not paused:
             self.wakeup()
@@ -300,7 +301,7 @@ class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
                 raise SchedulerNotRunningError
             self.state = STATE_STOPPED
         self._loop.stopping = True
-        inside = self._current_run_id()
+        inside = self._loop.here()
         if wait and (inside is not None or timeout is not None):
             # An executor would wait for the caller itself, or for ever.
             self._loop.wait_until_idle(timeout, but=inside)
@@ -308,25 +309,21 @@ class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
         for alias, executor in list(self._executors.items()):
             try:
                 executor.shutdown(wait)
-            except Exception:
-                self._logger.exception('Error shutting down executor "%s"', alias)
+            except Exception as error:
+                self._log(
+                    logging.ERROR, 'Error shutting down executor "%s"', alias, exc_info=error
+                )
         for alias, store in list(self._jobstores.items()):
             try:
                 store.shutdown()
-            except Exception:
-                self._logger.exception('Error shutting down job store "%s"', alias)
+            except Exception as error:
+                self._log(
+                    logging.ERROR, 'Error shutting down job store "%s"', alias, exc_info=error
+                )
+        self._log(logging.INFO, "Scheduler has been shut down")
+        self._dispatch_event(SchedulerEvent(EVENT_SCHEDULER_SHUTDOWN))
         if self._coroutines is not None:
             self._coroutines.close()
-        self._logger.info("Scheduler has been shut down")
-        self._dispatch_event(SchedulerEvent(EVENT_SCHEDULER_SHUTDOWN))
-
-    def _current_run_id(self) -> str | None:
-        """Return the id of the Run that this is called from, if it is one of this scheduler."""
-        try:
-            run_id = current_run().run_id
-        except RuntimeError:
-            return None
-        return run_id if any(run.id == run_id for run in self._loop.running()) else None
 
     def pause(self) -> None:
         """Run no job until `resume` is called.
@@ -337,7 +334,7 @@ class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
             raise SchedulerNotRunningError
         if self.state == STATE_RUNNING:
             self.state = STATE_PAUSED
-            self._logger.info("Paused scheduler job processing")
+            self._log(logging.INFO, "Paused scheduler job processing")
             self._dispatch_event(SchedulerEvent(EVENT_SCHEDULER_PAUSED))
 
     def resume(self) -> None:
@@ -350,7 +347,7 @@ class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
         if self.state == STATE_PAUSED:
             self._loop.present("the scheduler was paused")
             self.state = STATE_RUNNING
-            self._logger.info("Resumed scheduler job processing")
+            self._log(logging.INFO, "Resumed scheduler job processing")
             self._dispatch_event(SchedulerEvent(EVENT_SCHEDULER_RESUMED))
             self.wakeup()
 
@@ -365,20 +362,23 @@ class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
         raises.
         """
         if self.state == STATE_PAUSED:
-            self._logger.debug("The scheduler is paused: not looking for jobs to run")
+            self._log(logging.DEBUG, "The scheduler is paused: not looking for jobs to run")
             return None
-        self._logger.debug("Looking for jobs to run")
+        self._log(logging.DEBUG, "Looking for jobs to run")
         seconds = self._turn()
         if self.state == STATE_PAUSED:
-            self._logger.debug("The scheduler was paused: waiting until it is resumed")
+            self._log(logging.DEBUG, "The scheduler was paused: waiting until it is resumed")
             return None
         if seconds is None:
-            self._logger.debug("No jobs; waiting until a job is added")
+            self._log(logging.DEBUG, "No jobs; waiting until a job is added")
         else:
             # What a host waits for with the means of `threading` must not be longer.
             seconds = min(seconds, TIMEOUT_MAX)
-            self._logger.debug(
-                "Next wakeup is due at %s (in %f seconds)", self._loop.promise, seconds
+            self._log(
+                logging.DEBUG,
+                "Next wakeup is due at %s (in %f seconds)",
+                self._loop.promise and self._loop.promise.astimezone(self.timezone),
+                seconds,
             )
         return seconds
 
@@ -390,7 +390,11 @@ class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
             # Only in the main thread has somebody asked for the program itself to end.
             if not isinstance(error, Exception) and current_thread() is main_thread():
                 raise
-            self._logger.exception("Error processing jobs; they are processed again soon")
+            self._log(
+                logging.ERROR,
+                "Error processing jobs; they are processed again soon",
+                exc_info=error,
+            )
             return min(1.0, self.jobstore_retry_interval)
 
     def _turn(self) -> float | None:
@@ -437,8 +441,9 @@ class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
             assert isinstance(executor, BaseExecutor)
             if self.state != STATE_STOPPED:
                 executor.start(self, alias)
-                self._loop.executor_added(alias)
+                self._loop.executor_joins(alias)
             self._executors[alias] = executor
+            self._loop.executor_joined(alias)
         self._dispatch_event(SchedulerEvent(EVENT_EXECUTOR_ADDED, alias))
         if self.state == STATE_RUNNING:
             self.wakeup()

@@ -15,6 +15,7 @@ class BlockingScheduler(BaseScheduler):
     """
 
     _event: Event | None = None
+    _looping = False
 
     def start(self, *args: Any, **kwargs: Any) -> None:
         """Start, and return only when the scheduler has been shut down.
@@ -23,8 +24,7 @@ class BlockingScheduler(BaseScheduler):
 
         :param paused: if true, run no job until `resume` is called
         """
-        if self._event is None or self._event.is_set():
-            self._event = Event()
+        self._renew_event()
         super().start(*args, **kwargs)
         self._main_loop()
 
@@ -36,13 +36,37 @@ class BlockingScheduler(BaseScheduler):
         if self._event is not None:
             self._event.set()
 
+    def _renew_event(self) -> None:
+        """Make a new event, so that a loop that waits for the old one knows it is not meant."""
+        if not self.running and (self._event is None or self._event.is_set()):
+            self._event = Event()
+
     def _main_loop(self) -> None:
         """Wait and process, in turn, until the scheduler is shut down."""
         event = self._event
         assert event is not None
         seconds: float | None = TIMEOUT_MAX
-        while self.running:
-            event.wait(self._max_sleep if seconds is None else min(seconds, self._max_sleep))
-            event.clear()
-            if self.running:
-                seconds = self._process_jobs_safely()
+        self._looping = True
+        try:
+            while self.running and self._event is event:
+                _wait(event, self._max_sleep if seconds is None else min(seconds, self._max_sleep))
+                event.clear()
+                if self.running and self._event is event:
+                    seconds = self._process_jobs_safely()
+        finally:
+            # A job in line may have started the scheduler anew, with another loop.
+            if self._event is event:
+                self._looping = False
+
+    def _is_alive(self) -> bool:
+        return self._looping
+
+
+def _wait(event: Event, seconds: float) -> None:
+    try:
+        event.wait(seconds)
+    except RuntimeError as error:
+        # As this comes out what interrupts a `Condition` at an unlucky moment.
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise error.__context__ from None
+        raise

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
-from types import TracebackType
 from typing import Any
 
 from apscheduler.clock import UTC, in_force
@@ -25,7 +23,7 @@ class VirtualClock:
     def __init__(self, start: datetime = _DEFAULT_START) -> None:
         self._now = _in_utc("start", start)
         self._elapsed = timedelta(0)
-        self._entered: list[AbstractContextManager[None]] = []
+        self._entered: list[in_force] = []
 
     def now(self) -> datetime:
         """Return where the clock stands, in UTC."""
@@ -76,13 +74,8 @@ class VirtualClock:
         self._entered.append(entered)
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._entered.pop().__exit__(exc_type, exc, traceback)
+    def __exit__(self, *exc_info: object) -> None:
+        self._entered.pop().__exit__()
 
     def __repr__(self) -> str:
         return f"<VirtualClock at {self._now}>"

@@ -97,7 +97,9 @@ class BaseTrigger(ABC):
         A trigger that knows no short cut makes at most 1,000 steps, so its answer may still be
         before ``moment``; it is after ``fire_time`` in any case.
         """
-        last, _ = self._last_due(fire_time, moment)
+        last = self._leap(fire_time, moment)
+        if last is fire_time:
+            last, _ = self._last_due(fire_time, moment)
         if last is not fire_time and last.astimezone(UTC) == moment.astimezone(UTC):
             return last
         return self._next_on_grid(last, moment)

@@ -151,6 +151,15 @@ class OrTrigger(BaseCombiningTrigger):
             for trigger in self.triggers
         )
 
+    def _catch_up(self, fire_time: datetime, moment: datetime) -> datetime | None:
+        answers = []
+        for trigger in self.triggers:
+            answer = trigger._next_on_grid(_own_previous(trigger, fire_time), moment)
+            if answer is not None and _instant(answer) < _instant(moment):
+                answer = trigger._catch_up(answer, moment)
+            answers.append(answer)
+        return _earliest(answers)
+
 
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 

@@ -9,9 +9,7 @@ from apscheduler.triggers.cron.expressions import WEEKDAYS
 from apscheduler.triggers.cron.fields import DayOfWeekField
 
 _NAMES = {name: (at + 1) % 7 for at, name in enumerate(WEEKDAYS)}
-_PART = re.compile(
-    r"(?:\*|(?P<first>\d+|[a-z]{3})(?:-(?P<last>\d+|[a-z]{3}))?)(?:/(?P<step>\d+))?", re.IGNORECASE
-)
+_PART = r"(?:\*|(?P<first>\d+|[a-z]{3})(?:-(?P<last>\d+|[a-z]{3}))?)(?:/(?P<step>\d+))?"
 
 
 def crontab_weekdays(text: str) -> str:
@@ -43,7 +41,7 @@ def _days(text: str) -> set[int]:
     """Return the days that a crontab means, counted from 0 for Monday."""
     days: set[int] = set()
     for part in text.split(","):
-        match = _PART.fullmatch(part)
+        match = re.fullmatch(_PART, part, re.IGNORECASE)
         if match is None:
             raise ValueError(f'Unrecognized expression "{part}" for field "day_of_week"')
         first, last, step = match["first"], match["last"], int(match["step"] or 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from calendar import isleap, monthrange
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 from functools import cache
 from typing import Self, TypeVar
@@ -30,49 +30,49 @@ class Days(dict[int, int]):
     :param fields: the fields year, month, day, week and day_of_week
     """
 
-    __slots__ = ("_by_kind", "_day", "_months", "_weekdays", "_weeks", "_years")
+    __slots__ = ("_by_kind", "_day", "_months", "_weekdays", "_weeks", "_year_set", "_years")
 
     def __init__(self, fields: Sequence[BaseField]) -> None:
         super().__init__()
         year, month, day, week, day_of_week = fields
-        self._by_kind: dict[tuple[int, int], int] = {}
+        self._by_kind: dict[int, tuple[int, ...]] = {}
         self._years = _values(year)
+        self._year_set: range | frozenset[int] = (
+            self._years if isinstance(self._years, range) else frozenset(self._years)
+        )
         self._months = frozenset(_values(month))
         self._day = day.expressions
         self._weeks = frozenset(_values(week))
         self._weekdays = frozenset(_values(day_of_week))
-        seen = set()
-        for year_number in self._years:
-            kind = _kind_of_year(year_number % 400)
-            if kind not in seen:
-                seen.add(kind)
-                if any(self._mask(year_number, month) for month in range(1, 13)):
-                    break
-        else:
+        if not any(any(self._masks_of(y)) for y in _one_of_each_kind(self._years)):
             # Settled here, no search has to go through all years to find that out.
-            self._years = ()
+            self._rule_out()
 
     @classmethod
     def none(cls) -> Self:
         """Return an instance in which no day matches."""
         days = cls.__new__(cls)
-        days._years = ()
+        days._rule_out()
         return days
+
+    def _rule_out(self) -> None:
+        self._years = ()
+        self._year_set = frozenset()
 
     def __missing__(self, key: int) -> int:
         if len(self) >= _MOST_MONTHS:
             self.clear()
         year, month = divmod(key, 12)
-        mask = 0
-        at = bisect_left(self._years, year)
-        if at < len(self._years) and self._years[at] == year:
-            kind = _kind_of_year(year % 400), month
-            known = self._by_kind.get(kind)
-            if known is None:
-                known = self._by_kind[kind] = self._mask(year, month + 1)
-            mask = known
-        self[key] = mask
+        mask = self[key] = self._masks_of(year)[month] if year in self._year_set else 0
         return mask
+
+    def _masks_of(self, year: int) -> tuple[int, ...]:
+        kind = _kind_of_year(year % 400)
+        masks = self._by_kind.get(kind)
+        if masks is None:
+            masks = tuple([self._mask(year, month) for month in range(1, 13)])
+            self._by_kind[kind] = masks
+        return masks
 
     def _mask(self, year: int, month: int) -> int:
         if month not in self._months:
@@ -91,15 +91,18 @@ class Days(dict[int, int]):
 
     def after(self, key: int) -> int | None:
         """Return the key of the first month after that of ``key`` that has a matching day."""
+        year, month = divmod(key + 1, 12)
         while True:
-            key += 1
-            if not key % 12:
-                at = bisect_left(self._years, key // 12)
+            if year not in self._year_set:
+                at = bisect_left(self._years, year)
                 if at == len(self._years):
                     return None
-                key = self._years[at] * 12
-            if self[key]:
-                return key
+                year, month = self._years[at], 0
+            masks = self._masks_of(year)
+            for following in range(month, 12):
+                if masks[following]:
+                    return year * 12 + following
+            year, month = year + 1, 0
 
 
 class Schedule:
@@ -214,17 +217,22 @@ class Schedule:
             wall = here.at + here.before
         while True:
             found = self.next_from(wall)
-            if found is None:
-                return None
-            there = changes[found.toordinal()]
-            for change in (changes[wall.toordinal()], there):
-                if change is not None and passed < change.at <= found - change.before:
+            here = changes[wall.toordinal()]
+            there = None if found is None else changes[found.toordinal()]
+            for change in (here, there):
+                if (
+                    change is not None
+                    and passed < change.at
+                    and (found is None or change.at <= found - change.before)
+                ):
                     break  # the clocks are set before they show what was found
             else:
+                if found is None:
+                    return None
                 if there is None:
                     return naive_utc(found.replace(tzinfo=changes.timezone))
                 return found - (there.before if passed < there.at else there.after)
-            if change.forward and self.restricted and found < change.at + change.after:
+            if change.forward and self.restricted and found and found < change.at + change.after:
                 return change.at
             passed = change.at
             wall = passed + (change.before if not repeats and not change.forward else change.after)
@@ -258,6 +266,16 @@ class Schedule:
             else:
                 high = middle
         return begin + timedelta(seconds=low)
+
+
+def _one_of_each_kind(years: Iterable[int]) -> Iterator[int]:
+    """Yield one of the years for each kind of calendar that they need."""
+    seen = set()
+    for year in years:
+        kind = _kind_of_year(year % 400)
+        if kind not in seen:
+            seen.add(kind)
+            yield year
 
 
 @cache

@@ -42,7 +42,7 @@ class AllExpression:
     :raises ValueError: if the step is 0
     """
 
-    pattern: ClassVar[re.Pattern[str]] = re.compile(r"\*(?:/(?P<step>\d+))?$")
+    pattern: ClassVar[str] = r"\*(?:/(?P<step>\d+))?$"
 
     step: int | None
 
@@ -54,7 +54,7 @@ class AllExpression:
     @classmethod
     def parse(cls, text: str) -> tuple[Self, str] | None:
         """Return the expression that ``text`` begins with and what follows it, if it is one."""
-        match = cls.pattern.match(text)
+        match = re.match(cls.pattern, text, re.IGNORECASE)
         return (cls(**match.groupdict()), text[match.end() :]) if match else None
 
     def values(self, minimum: int, maximum: int, first_weekday: int) -> Sequence[int]:
@@ -100,7 +100,7 @@ class RangeExpression(AllExpression):
     :raises ValueError: if the step is 0 or ``last`` is before ``first``
     """
 
-    pattern = re.compile(r"(?P<first>\d+)(?:-(?P<last>\d+))?(?:/(?P<step>\d+))?$")
+    pattern = r"(?P<first>\d+)(?:-(?P<last>\d+))?(?:/(?P<step>\d+))?$"
 
     first: int
     last: int | None
@@ -190,7 +190,7 @@ class MonthRangeExpression(_NameRangeExpression):
     :raises ValueError: if a name is unknown or ``last`` is before ``first``
     """
 
-    pattern = re.compile(r"(?P<first>[a-z]+)(?:-(?P<last>[a-z]+))?", re.IGNORECASE)
+    pattern = r"(?P<first>[a-z]+)(?:-(?P<last>[a-z]+))?"
     names = MONTHS
     kind = "month"
     lowest = 1
@@ -218,9 +218,7 @@ class WeekdayPositionExpression(AllExpression):
     :raises ValueError: if a name is unknown
     """
 
-    pattern = re.compile(
-        rf"(?P<option_name>{'|'.join(POSITIONS)}) +(?P<weekday_name>\w+)", re.IGNORECASE
-    )
+    pattern = rf"(?P<option_name>{'|'.join(POSITIONS)}) +(?P<weekday_name>\w+)"
 
     option_num: int
     weekday: int
@@ -255,7 +253,7 @@ class WeekdayPositionExpression(AllExpression):
 class LastDayOfMonthExpression(AllExpression):
     """The last day of a month (``last``)."""
 
-    pattern = re.compile("last", re.IGNORECASE)
+    pattern = "last"
 
     def __init__(self) -> None:
         super().__init__(None)

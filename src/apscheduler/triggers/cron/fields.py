@@ -45,8 +45,6 @@ DEFAULT_VALUES: dict[str, str | int] = {
     "day_of_week": "*", "hour": 0, "minute": 0, "second": 0,
 }  # fmt: skip
 
-_COMMA = re.compile(" *, *")
-
 
 class BaseField:
     """A field whose values are plain numbers.
@@ -74,7 +72,7 @@ class BaseField:
     @classmethod
     def read(cls, name: str, exprs: str | int) -> Iterator[tuple[AllExpression, str]]:
         """Read the expressions one by one, each with the rest of its text that is ignored."""
-        for text in _COMMA.split(str(exprs).strip()):
+        for text in re.split(" *, *", str(exprs).strip()):
             yield cls._read_one(name, text)
 
     @classmethod

@@ -1,0 +1,33 @@
+"""Logging that cannot fail."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from typing import Any
+
+
+def say(
+    logger: logging.Logger,
+    level: int,
+    message: str,
+    *args: Any,
+    exc_info: BaseException | None = None,
+) -> None:
+    """Log a message; what a filter or handler raises does not come out.
+
+    `logging` itself only contains the errors of well-behaved handlers, and what was to be done
+    after the message must be done all the same.
+    """
+    if not logger.isEnabledFor(level):
+        return
+    try:
+        logger.log(level, message, *args, exc_info=exc_info, stacklevel=2)
+    except Exception:
+        # Where `logging` reports what it cannot log, too.
+        if logging.raiseExceptions and sys.stderr is not None:
+            try:
+                traceback.print_exc(file=sys.stderr)
+            except OSError:
+                pass

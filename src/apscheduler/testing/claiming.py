@@ -1,0 +1,296 @@
+"""What every job store that can claim slots must hold, as tests: for the authors of job stores.
+
+Needs pytest.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+
+import pytest
+
+from apscheduler.job import Job
+from apscheduler.jobstores.base import ClaimingJobStore, JobLookupError
+from apscheduler.runs import (
+    Due,
+    JobChange,
+    JobChangeKind,
+    Live,
+    Plan,
+    Run,
+    RunKind,
+    RunQuery,
+    RunState,
+    Transition,
+    replace,
+)
+from apscheduler.testing.claims import ClaimSuite, run_by_hand
+from apscheduler.testing.decisions import (
+    SECOND,
+    opening,
+    replace_next,
+    run_for,
+    run_of,
+    starting,
+)
+from apscheduler.testing.jobstores import LATER, NOON
+
+S = RunState
+
+
+class ClaimingJobStoreSuite(ClaimSuite):
+    """What a scheduler relies on in a job store that can claim slots, and keeps the Runs.
+
+    Subclass it as `JobStoreSuite`, the tests of which are among these; ``make_store`` returns a
+    `ClaimingJobStore`.
+    """
+
+    # -- waiting Runs ---------------------------------------------------------------------------
+
+    def waiting(self, attention_at: datetime | None, **changes: object) -> Run:
+        """Return a waiting Run of the job "j"."""
+        run = run_for(self.make_job("j"), NOON, "1", RunKind.RECOVERY, S.WAITING)
+        return replace(run, attention_at=attention_at, **changes)
+
+    def open_runs(self, store: ClaimingJobStore, *runs: Run, next_run_time: datetime) -> None:
+        """Let the one job that is due be decided so that ``runs`` are opened."""
+        won = store.claim(NOON, lambda due: Plan(next_run_time, due.slot, runs), 1, ()).won
+        assert len(won) == 1
+
+    def test_a_waiting_run_is_to_be_woken_for_when_it_needs_attention(
+        self, store: ClaimingJobStore
+    ) -> None:
+        self.add_jobs(store, ("j", NOON))
+        self.open_runs(store, self.waiting(LATER), next_run_time=LATER + SECOND)
+        assert store.next_wake(()) == LATER
+        assert store.next_wake({"j"}) == LATER
+
+    def test_a_waiting_run_is_asked_about_when_it_needs_attention(
+        self, store: ClaimingJobStore
+    ) -> None:
+        self.add_jobs(store, ("j", NOON))
+        run = self.waiting(NOON + SECOND)
+        self.open_runs(store, run, next_run_time=LATER)
+        assert store.claim_waiting(NOON, starting, 10) == []
+
+        ((started, job),) = store.claim_waiting(NOON + SECOND, starting, 10)
+        assert (started.id, started.state, job.id) == (run.id, S.RUNNING, "j")
+        assert [found.state for found in store.get_runs(RunQuery())] == ["running"]
+        assert store.claim_waiting(LATER, starting, 10) == []
+        assert store.next_wake(()) == LATER
+
+    def test_a_run_that_waits_for_its_batch_is_not_asked_about(
+        self, store: ClaimingJobStore
+    ) -> None:
+        self.add_jobs(store, ("j", NOON))
+        self.open_runs(store, self.waiting(None), next_run_time=LATER)
+        assert store.claim_waiting(LATER, starting, 10) == []
+        assert store.next_wake(()) == LATER
+
+    def test_waiting_runs_are_started_earliest_first_and_no_more_than_asked_for(
+        self, store: ClaimingJobStore
+    ) -> None:
+        self.add_jobs(store, ("j", NOON))
+        runs = [
+            self.waiting(NOON + number * SECOND, scheduled_at=NOON + number * SECOND)
+            for number in (3, 1, 2)
+        ]
+        self.open_runs(store, *runs, next_run_time=LATER)
+        started = store.claim_waiting(LATER, starting, 2)
+        assert [run.id for run, _ in started] == [runs[1].id, runs[2].id]
+        started = store.claim_waiting(LATER, starting, 2)
+        assert [run.id for run, _ in started] == [runs[0].id]
+
+    def test_a_waiting_run_of_a_removed_job_is_asked_about_without_a_job(
+        self, store: ClaimingJobStore
+    ) -> None:
+        self.add_jobs(store, ("j", NOON))
+        self.open_runs(store, self.waiting(NOON), next_run_time=LATER)
+        store.remove_job("j")
+
+        def decide(run: Run, job: Job | None) -> Transition:
+            assert job is None
+            return Transition(run, S.CANCELLED, LATER, reason="its job was removed")
+
+        assert store.claim_waiting(LATER, decide, 10) == []
+        (run,) = store.get_runs(RunQuery())
+        assert (run.state, run.reason) == (S.CANCELLED, "its job was removed")
+        assert store.next_wake(()) is None
+
+    def test_a_waiting_run_that_holds_its_definition_needs_no_stored_job(
+        self, store: ClaimingJobStore
+    ) -> None:
+        self.add_jobs(store, ("j", NOON))
+
+        def last(due: Due) -> Plan:
+            run = replace(run_of(due), state=S.WAITING, attention_at=LATER)
+            return Plan(None, due.slot, (replace(run, definition=due.job),))
+
+        store.claim(NOON, last, 1, ())
+        assert store.lookup_job("j") is None
+        ((run, job),) = store.claim_waiting(LATER, starting, 10)
+        assert (run.job_id, job.id, job.name) == ("j", "j", "work")
+
+    # -- Runs outside the schedule --------------------------------------------------------------
+
+    def test_a_run_is_opened_outside_the_schedule(self, store: ClaimingJobStore) -> None:
+        self.add_jobs(store, ("j", LATER))
+        told: list[tuple[str, int]] = []
+
+        def decide(job: Job, incarnation: str, live: Live) -> Run:
+            told.append((job.id, live.instances))
+            return run_for(job, NOON, incarnation, RunKind.MANUAL)
+
+        run, job = store.open_run("j", decide)
+        store.open_run("j", decide)
+        assert job.id == "j"
+        assert job.next_run_time == LATER
+        assert run in store.get_runs(RunQuery())
+        assert told == [("j", 0), ("j", 1)]
+
+    def test_a_paused_job_has_runs_outside_the_schedule_too(self, store: ClaimingJobStore) -> None:
+        self.add_jobs(store, ("j", None))
+        run_by_hand(store)
+        assert len(store.get_runs(RunQuery())) == 1
+
+    def test_a_run_that_was_skipped_is_kept_and_not_live(self, store: ClaimingJobStore) -> None:
+        self.add_jobs(store, ("j", NOON))
+        store.open_run(
+            "j", lambda job, incarnation, live: run_for(job, NOON, incarnation, state=S.SKIPPED)
+        )
+        assert [run.state for run in store.get_runs(RunQuery())] == ["skipped"]
+        (due,) = self.claim_all(store)
+        assert due.live == Live()
+
+    def test_no_run_is_opened_of_a_job_that_is_not_there(self, store: ClaimingJobStore) -> None:
+        with pytest.raises(JobLookupError, match="No job by the id of j was found"):
+            run_by_hand(store)
+        assert store.get_runs(RunQuery()) == []
+
+    # -- transitions ----------------------------------------------------------------------------
+
+    def test_an_end_is_written_with_all_that_is_known_of_it(self, store: ClaimingJobStore) -> None:
+        self.add_jobs(store, ("j", NOON))
+        self.claim_all(store)
+        (run,) = store.get_runs(RunQuery())
+        (after,) = store.apply(
+            [Transition(run, S.FAILED, LATER, NOON + SECOND, "why", "ValueError: no")]
+        )
+        expected = replace(
+            run,
+            state=S.FAILED,
+            ended_at=LATER,
+            started_at=NOON + SECOND,
+            reason="why",
+            error="ValueError: no",
+        )
+        assert after == expected
+        assert store.get_runs(RunQuery()) == [expected]
+
+    def test_a_result_that_comes_too_late_changes_nothing(self, store: ClaimingJobStore) -> None:
+        self.add_jobs(store, ("j", NOON))
+        self.claim_all(store)
+        (run,) = store.get_runs(RunQuery())
+        (lost,) = store.apply([Transition(run, S.LOST, LATER, reason="its node died")])
+        follow_up = self.waiting(LATER, attempt=2)
+        late = Transition(run, S.SUCCEEDED, LATER + SECOND, follow_up=follow_up)
+        assert store.apply([late]) == [None]
+        assert store.get_runs(RunQuery()) == [lost]
+
+    def test_what_is_not_on_record_cannot_end(self, store: ClaimingJobStore) -> None:
+        unknown = run_for(self.make_job("j"), NOON, "1")
+        assert store.apply([Transition(unknown, S.SUCCEEDED, LATER)]) == [None]
+        assert store.get_runs(RunQuery()) == []
+
+    def test_each_transition_has_its_own_answer(self, store: ClaimingJobStore) -> None:
+        self.add_jobs(store, ("a", NOON), ("b", NOON))
+        self.claim_all(store)
+        a, b = sorted(store.get_runs(RunQuery()), key=lambda run: run.job_id)
+        ends = [
+            Transition(a, S.SUCCEEDED, LATER),
+            Transition(a, S.FAILED, LATER),
+            Transition(b, S.CANCELLED, LATER),
+        ]
+        states = [run.state if run else None for run in store.apply(ends)]
+        assert states == [S.SUCCEEDED, None, S.CANCELLED]
+        assert store.apply([]) == []
+
+    def test_a_waiting_run_begins_and_then_ends(self, store: ClaimingJobStore) -> None:
+        self.add_jobs(store, ("j", NOON))
+        waiting = self.waiting(None)
+        self.open_runs(store, waiting, next_run_time=LATER)
+        (running,) = store.apply([Transition(waiting, S.RUNNING)])
+        assert running is not None
+        assert store.get_runs(RunQuery()) == [running]
+        assert store.apply([Transition(waiting, S.RUNNING)]) == [None]
+        (ended,) = store.apply([Transition(running, S.SUCCEEDED, LATER)])
+        assert ended is not None
+        assert store.get_runs(RunQuery()) == [ended]
+
+    def test_what_follows_is_opened_in_the_same_write(self, store: ClaimingJobStore) -> None:
+        self.add_jobs(store, ("j", NOON))
+        self.claim_all(store)
+        (run,) = store.get_runs(RunQuery())
+        follow_up = self.waiting(NOON + SECOND, attempt=2, opened_at=NOON + SECOND)
+        store.apply([Transition(run, S.FAILED, NOON, follow_up=follow_up)])
+        assert [(found.attempt, found.state) for found in store.get_runs(RunQuery())] == [
+            (2, S.WAITING),
+            (1, S.FAILED),
+        ]
+        assert store.next_wake(()) == NOON + SECOND
+        (due,) = self.claim_all(store, LATER)
+        assert due.live.instances == 1
+
+    # -- the record -----------------------------------------------------------------------------
+
+    def test_the_newest_runs_come_first(self, store: ClaimingJobStore) -> None:
+        self.add_jobs(store, ("a", NOON), ("b", NOON + SECOND))
+        for number in range(4):
+            now = NOON + number * SECOND
+            store.claim(now, lambda due: replace_next(opening(due), due.slot + SECOND), 10, ())
+        found = store.get_runs(RunQuery())
+        opened = [run.opened_at for run in found]
+        assert opened == sorted(opened, reverse=True)
+        assert Counter(run.job_id for run in found) == {"a": 4, "b": 3}
+        assert store.get_runs(RunQuery(limit=3)) == found[:3]
+        assert store.get_runs(RunQuery("a")) == [run for run in found if run.job_id == "a"]
+        assert store.get_runs(RunQuery("a", limit=1)) == [
+            next(run for run in found if run.job_id == "a")
+        ]
+        assert store.get_runs(RunQuery("unknown")) == []
+        since = NOON + 2 * SECOND
+        assert store.get_runs(RunQuery(since=since)) == [
+            run for run in found if run.scheduled_at >= since
+        ]
+
+    def test_runs_are_found_by_their_state(self, store: ClaimingJobStore) -> None:
+        self.add_jobs(store, ("a", NOON), ("b", NOON), ("c", NOON))
+        self.claim_all(store)
+        a, b, c = sorted(store.get_runs(RunQuery()), key=lambda run: run.job_id)
+        store.apply([Transition(a, S.SUCCEEDED, LATER), Transition(b, S.FAILED, LATER)])
+        for state, job_id in ((S.SUCCEEDED, "a"), (S.FAILED, "b"), (S.RUNNING, "c")):
+            assert [run.job_id for run in store.get_runs(RunQuery(state=state))] == [job_id]
+        assert store.get_runs(RunQuery(state=S.WAITING)) == []
+        assert store.get_runs(RunQuery("c", S.RUNNING)) == [c]
+        assert store.get_runs(RunQuery("c", S.FAILED)) == []
+
+    def test_runs_are_kept_when_their_job_is_removed(self, store: ClaimingJobStore) -> None:
+        self.add_jobs(store, ("j", NOON))
+        self.claim_all(store)
+        store.remove_job("j")
+        (run,) = store.get_runs(RunQuery("j"))
+        (ended,) = store.apply([Transition(run, S.SUCCEEDED, LATER)])
+        assert ended is not None
+        assert store.get_runs(RunQuery("j")) == [ended]
+
+    def test_changes_of_a_job_are_kept_oldest_first(self, store: ClaimingJobStore) -> None:
+        changes = [
+            JobChange("j", NOON, JobChangeKind.PAUSED),
+            JobChange("j", LATER, JobChangeKind.RESUMED, LATER + SECOND),
+        ]
+        store.note(changes[0])
+        store.note(JobChange("other", NOON, JobChangeKind.REMOVED))
+        store.note(changes[1])
+        assert store.get_changes("j") == changes
+        assert store.get_changes("unknown") == []
