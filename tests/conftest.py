@@ -1,0 +1,35 @@
+"""What tests of several files share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from programs import Program
+
+StartProgram = Callable[..., Program]
+
+
+@pytest.fixture
+def start_program() -> Iterator[StartProgram]:
+    """Return a function that starts a program; what still runs at the end is killed."""
+    programs: list[Program] = []
+
+    def start(*command: str | Path, **environment: str) -> Program:
+        programs.append(Program(*command, **environment))
+        return programs[-1]
+
+    yield start
+    for program in programs:
+        program.close()
+
+
+@pytest.fixture
+def start_python(start_program: StartProgram) -> StartProgram:
+    """Return a function that starts a Python program with the interpreter of these tests."""
+    return lambda *arguments, **environment: start_program(
+        sys.executable, *arguments, **environment
+    )
