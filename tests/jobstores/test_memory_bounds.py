@@ -289,6 +289,16 @@ def test_an_error_in_a_decision_loses_no_job() -> None:
     assert Counter([*won, "a"]) == Counter("abc")
 
 
+def test_very_many_runs_end_without_anybody_looking_at_them() -> None:
+    store = store_with("a", "b")
+    runs = [open_run(store, "ab"[number % 2], number) for number in range(2500)]
+    for run in runs:
+        store.apply([Transition(run, S.SUCCEEDED, NOON)])
+    assert [len(store.get_runs(RunQuery(id, limit=5000))) for id in "ab"] == [100, 100]
+    ((due, _), _) = store.claim(NOON, opening, 10, ()).won
+    assert due.live == Live()
+
+
 def test_many_threads_end_runs_and_each_run_ends_once() -> None:
     store = store_with("j")
     for number in range(80):

@@ -18,6 +18,8 @@ from apscheduler.runs import Due, Plan, RunQuery
 from apscheduler.testing.decisions import opening, run_for, run_of
 from job_kit import NOON, at, make_job
 
+BERLIN = ZoneInfo("Europe/Berlin")
+
 
 class WatchedLock:
     """A re-entrant lock that knows how often it is held."""
@@ -107,6 +109,18 @@ def test_the_next_run_time_is_asked_for_in_one_question() -> None:
     assert store.calls == ["get_next_run_time"]
 
 
+def test_the_first_of_two_jobs_is_woken_for_though_it_shows_the_later_wall_time() -> None:
+    first = datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN)
+    second = datetime(2026, 10, 25, 2, 10, tzinfo=BERLIN, fold=1)
+    seam, _ = wrapped()
+    seam.add_job(make_job(id="a", next_run_time=first))
+    seam.add_job(make_job(id="b", next_run_time=second))
+    for without in ((), {"c"}):
+        found = seam.next_wake(without)
+        assert found is not None
+        assert found.astimezone(UTC) == first.astimezone(UTC)
+
+
 def test_jobs_that_were_in_the_store_before_have_no_birth() -> None:
     seam, store = wrapped()
     store.add_job(make_job())
@@ -191,9 +205,8 @@ def test_a_decision_that_was_written_although_the_store_raised_is_won_the_next_t
 
 
 def test_a_written_decision_is_found_out_though_both_slots_show_the_same_wall_time() -> None:
-    berlin = ZoneInfo("Europe/Berlin")
-    first = datetime(2026, 10, 25, 2, 30, tzinfo=berlin)
-    again = datetime(2026, 10, 25, 2, 30, tzinfo=berlin, fold=1)
+    first = datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN)
+    again = first.replace(fold=1)
     seam, store = wrapped()
     seam.add_job(make_job(next_run_time=first))
     store.fail_after["update_job"] = OSError("connection lost")
@@ -203,15 +216,33 @@ def test_a_written_decision_is_found_out_though_both_slots_show_the_same_wall_ti
     assert [due.slot.fold for due, _ in seam.claim(now, no_decision, 10, ()).won] == [0]
 
 
-def test_a_job_that_somebody_changed_after_a_failed_write_is_decided_as_it_then_is() -> None:
-    seam, store = wrapped()
+@pytest.mark.parametrize("kind", [ListJobStore, ObjectListJobStore])
+@pytest.mark.parametrize("born", [None, NOON])
+def test_a_job_that_somebody_changed_after_a_failed_write_is_decided_as_it_then_is(
+    kind: type[ListJobStore], born: datetime | None
+) -> None:
+    seam, store = wrapped(kind())
     seam.add_job(make_job())
     store.fail_after["update_job"] = OSError("connection lost")
     seam.claim(NOON, opening, 10, ())
     store.fail_after.clear()
-    seam.modify_job("j", lambda job: setattr(job, "next_run_time", at(-5)), NOON)
+    seam.modify_job("j", lambda job: setattr(job, "next_run_time", at(-5)), born)
     ((due, _),) = seam.claim(NOON, opening, 10, ()).won
     assert due.slot == at(-5)
+
+
+@pytest.mark.parametrize("kind", [ListJobStore, ObjectListJobStore])
+def test_a_decision_that_may_have_been_written_stays_open_while_its_job_is_left_out(
+    kind: type[ListJobStore],
+) -> None:
+    seam, store = wrapped(kind())
+    seam.add_job(make_job())
+    store.fail_after["update_job"] = OSError("connection lost")
+    seam.claim(NOON, opening, 10, ())
+    store.fail_after.clear()
+    assert seam.claim(NOON, no_decision, 10, {"j"}).won == []
+    ((due, _),) = seam.claim(NOON, no_decision, 10, ()).won
+    assert due.slot == NOON
 
 
 def test_a_job_that_was_removed_after_a_failed_write_leaves_nothing_behind() -> None:

@@ -17,6 +17,7 @@ from loop_kit import (
     Faults,
     HandScheduler,
     HealthLog,
+    Heard,
     assert_at_rest,
     assert_every_slot_ran_once,
     at,
@@ -25,6 +26,7 @@ from loop_kit import (
     slots_of,
 )
 
+from apscheduler.events import EVENT_JOB_EXECUTED
 from apscheduler.jobstores.memory import MemoryJobStore
 
 Make = Callable[..., HandScheduler]
@@ -257,6 +259,21 @@ def test_a_row_that_vanishes_while_it_is_claimed_is_nobodys_loss(make: Make) -> 
     scheduler.run_until(25)
     assert (slots_of("gone"), slots_of("here")) == ([], [10, 20])
     assert_at_rest(scheduler)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(("kind", "method"), CALLS)
+def test_whichever_call_fails_the_end_of_each_run_is_told_once(
+    make: Make, kind: str, method: str, after: bool
+) -> None:
+    for nth in range(1, 16):
+        scheduler, faults = busy(make, kind)
+        heard = Heard(scheduler, EVENT_JOB_EXECUTED)
+        faults.fail(method, OSError, nth=nth, after=after)
+        scheduler.run_until(61)
+        assert len(faults.fired) == (faults.calls[method] >= nth)
+        told = [(event.job_id, event.scheduled_run_time) for event in heard.events]
+        assert sorted(told) == sorted(RAN), nth
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

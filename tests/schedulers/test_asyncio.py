@@ -6,13 +6,15 @@ import asyncio
 import threading
 import time
 from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from host_kit import PATIENCE, Ears
+from host_kit import PATIENCE, Ears, Gate
 
-from apscheduler import events
+from apscheduler import current_run, events
 from apscheduler.executors.debug import DebugExecutor
+from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers import SchedulerNotRunningError
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
@@ -227,6 +229,59 @@ def test_closing_that_is_cancelled_still_closes() -> None:
 
     entered: Any = None
     run(main())
+
+
+def test_a_job_that_outlives_a_closing_that_was_cancelled_and_its_loop_ends_in_peace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        async with Flag() as entered:
+            scheduler.add_listener(lambda event: entered(), events.EVENT_JOB_SUBMITTED)
+            scheduler.start()
+            scheduler.add_job(gate, misfire_grace_time=None)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(scheduler.aclose(), 0.01)
+
+    raised: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    gate = Gate()
+    scheduler = new(executors={"default": ThreadPoolExecutor(1)})
+    ears = Ears(scheduler, events.EVENT_JOB_EXECUTED)
+    before = set(threading.enumerate())
+    run(main())
+    gate.let_go.set()
+    assert ears.next().code == events.EVENT_JOB_EXECUTED
+    for thread in set(threading.enumerate()) - before:
+        thread.join(PATIENCE)
+    assert raised == []
+
+
+def test_a_turn_that_a_job_has_caused_is_not_part_of_its_run() -> None:
+    async def add() -> None:
+        scheduler.add_job(int, "interval", hours=1, next_run_time=soon(), id="child")
+
+    def soon() -> datetime:
+        return datetime.now(UTC) + timedelta(milliseconds=10)
+
+    def hear(event: Any) -> None:
+        if event.job_id == "child":
+            try:
+                heard.append(current_run().job_id)
+            except RuntimeError:
+                heard.append("no run")
+            flag()
+
+    async def main() -> None:
+        nonlocal flag
+        scheduler.add_listener(hear, events.EVENT_JOB_SUBMITTED)
+        async with scheduler, Flag() as flag:
+            scheduler.add_job(add, id="parent", misfire_grace_time=None)
+
+    flag: Any = None
+    heard: list[str] = []
+    scheduler = new()
+    run(main())
+    assert heard == ["no run"]
 
 
 def test_while_it_closes_jobs_that_run_may_use_it() -> None:

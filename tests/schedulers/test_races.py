@@ -187,3 +187,20 @@ def test_schedulers_that_are_started_and_shut_down_while_jobs_are_added_lose_non
     adding.join(PATIENCE)
     assert len(host.scheduler.get_jobs()) == 150
     assert [r.message for r in caplog.records if r.levelno >= logging.ERROR] == []
+
+
+def test_two_jobs_that_wait_for_each_other_are_never_given_to_one_of_two_workers(
+    make_host: MakeHost,
+) -> None:
+    def meet() -> None:
+        meeting.wait(2)
+
+    meeting = threading.Barrier(2)
+    host = make_host("background", executors={"default": ThreadPoolExecutor(2)})
+    host.start()
+    for number in range(60):
+        # Every other time both workers have just run out of work.
+        for job in (meet, meet) if number % 2 else (int,):
+            host.scheduler.add_job(job, misfire_grace_time=None)
+        for _ in range(1 + number % 2):
+            assert host.ended.next().exception is None, number

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -161,9 +159,3 @@ def test_a_step_is_a_timedelta_or_parts_of_one(
     with pytest.raises(TypeError, match=message):
         getattr(virtual, method)(*arguments, **parts)
     assert virtual.now() == START
-
-
-@pytest.mark.slow
-def test_the_clock_and_the_scheduler_for_tests_need_no_pytest() -> None:
-    program = "import sys, apscheduler.testing; sys.exit('pytest' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -7,12 +7,16 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError, Future
+from queue import Empty, SimpleQueue
 from typing import Final
 
 from apscheduler.clock import SYSTEM_CLOCK
 from apscheduler.executors.base import Load, ShuttingDownError, Work
 from apscheduler.runs import Outcome, Run
 
+#: For how many seconds a thread that has run out of Works waits for the next: to be woken costs
+#: it much less than to be given a new drainer.
+LINGER: Final = 0.05
 #: What `WorkQueue.room` looks ahead, in seconds.
 HORIZON: Final = 1.0
 
@@ -21,8 +25,8 @@ class WorkQueue:
     """Hands Works to the threads of a pool, without a Future for each.
 
     A Future costs more than many a job. So the pool is given *drainers*, at most one for each
-    of its threads, and each drainer takes Works until there are none. Threads, idleness and the
-    end of the interpreter remain the business of the pool.
+    of its threads, and each drainer takes Works until there are none, and for a moment longer.
+    Threads, their number and the end of the interpreter remain the business of the pool.
 
     :param size: number of threads
     :param submit: submits a drainer to the pool
@@ -42,6 +46,9 @@ class WorkQueue:
         self._call = call
         self._refuse = refuse
         self._works: deque[Work] = deque()
+        # Where idle drainers wait. A Work is handed to one of them, or else it is queued: so it
+        # never waits for a thread that is about to do something else. None ends the waiting.
+        self._mailboxes: list[SimpleQueue[Work | None]] = []
         # Held whenever a drainer is counted, so that none leaves while a Work is being put.
         self._lock = threading.Lock()
         self._drainers = 0
@@ -61,6 +68,9 @@ class WorkQueue:
         with self._lock:
             if self.closed:
                 raise ShuttingDownError("cannot schedule new futures after shutdown")
+            if self._mailboxes:
+                self._mailboxes.pop().put(work)
+                return
             if self._drainers < self._size:
                 drainer = self._submit_drainer()
                 self._drainers += 1
@@ -72,10 +82,12 @@ class WorkQueue:
         """Take no more Works; those that were taken are run."""
         with self._lock:
             self.closed = True
+            while self._mailboxes:
+                self._mailboxes.pop().put(None)
 
     def load(self) -> Load:
         """Return how busy the threads are."""
-        return Load(self._size, self._drainers, len(self._works))
+        return Load(self._size, self._drainers - len(self._mailboxes), len(self._works))
 
     def room(self) -> int:
         """Return how many more Works can start within the next second.
@@ -85,7 +97,7 @@ class WorkQueue:
         been since one of them took anything up), less what waits already.
         """
         pace = max(self._average, HORIZON / 1_000)
-        idle = self._size - self._drainers
+        idle = self._size - self._drainers + len(self._mailboxes)
         if idle <= 0:
             pace = max(pace, SYSTEM_CLOCK.monotonic() - self._taken_at)
         return max(0, idle + int(self._size * HORIZON / pace) - len(self._works))
@@ -102,22 +114,49 @@ class WorkQueue:
             raise
 
     def _drain(self) -> None:
-        works, call, monotonic = self._works, self._call, SYSTEM_CLOCK.monotonic
+        mailbox: SimpleQueue[Work | None] = SimpleQueue()
+        work: Work | None
         while True:
             try:
-                work = works.popleft()
+                work = self._works.popleft()
             except IndexError:
-                with self._lock:
-                    if works:
-                        continue
-                    self._drainers -= 1
+                work = self._linger(mailbox)
+                if work is None:
                     return
-            self._taken_at = taken_at = monotonic()
-            for run in work.runs:
-                started = work.begin(run)
-                if started is not None:
-                    work.finish(started, call(work, started))
-            self._average += (monotonic() - taken_at - self._average) / 8
+            self._run(work)
+            del work  # An idle thread keeps nothing alive.
+
+    def _run(self, work: Work) -> None:
+        self._taken_at = taken_at = SYSTEM_CLOCK.monotonic()
+        for run in work.runs:
+            started = work.begin(run)
+            if started is not None:
+                work.finish(started, self._call(work, started))
+        self._average += (SYSTEM_CLOCK.monotonic() - taken_at - self._average) / 8
+
+    def _linger(self, mailbox: SimpleQueue[Work | None]) -> Work | None:
+        """Wait a moment for one more Work; None if there is none, and the drainer is to end."""
+        with self._lock:
+            if self._works:
+                return self._works.popleft()
+            if self.closed:
+                self._drainers -= 1
+                return None
+            self._mailboxes.append(mailbox)
+        try:
+            work = mailbox.get(timeout=LINGER)
+        except Empty:
+            with self._lock:
+                if mailbox in self._mailboxes:
+                    self._mailboxes.remove(mailbox)
+                    self._drainers -= 1
+                    return None
+            # In the last moment it was handed something.
+            work = mailbox.get()
+        if work is None:
+            with self._lock:
+                self._drainers -= 1
+        return work
 
     def _drainer_ended(self, drainer: Future[None]) -> None:
         cause = CancelledError() if drainer.cancelled() else drainer.exception()

@@ -7,6 +7,10 @@ from typing import Any
 
 from apscheduler.schedulers.base import BaseScheduler
 
+#: Turns do not follow each other more closely, in seconds, unless something is due already: to
+#: wake for each of many jobs costs more than the jobs.
+MIN_SLEEP = 0.001
+
 
 class BlockingScheduler(BaseScheduler):
     """Runs in the thread that calls `start`, which returns when the scheduler is shut down.
@@ -49,7 +53,7 @@ class BlockingScheduler(BaseScheduler):
         self._looping = True
         try:
             while self.running and self._event is event:
-                _wait(event, self._max_sleep if seconds is None else min(seconds, self._max_sleep))
+                _wait(event, self._sleep_for(seconds))
                 event.clear()
                 if self.running and self._event is event:
                     seconds = self._process_jobs_safely()
@@ -57,6 +61,11 @@ class BlockingScheduler(BaseScheduler):
             # A job in line may have started the scheduler anew, with another loop.
             if self._event is event:
                 self._looping = False
+
+    def _sleep_for(self, seconds: float | None) -> float:
+        if seconds is None or seconds > self._max_sleep:
+            return self._max_sleep
+        return max(seconds, MIN_SLEEP) if seconds else 0.0
 
     def _is_alive(self) -> bool:
         return self._looping
