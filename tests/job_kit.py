@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -120,3 +122,20 @@ def make_run(
         "incarnation": "1",
     }
     return Run(run_id, job_id, state, kind, scheduled_at, **{**given, **fields})
+
+
+def growth(work: Callable[[int], None], times: int) -> int:
+    """Return by how many bytes memory grows while ``work`` is done so often for a second time."""
+    tracemalloc.start()
+    try:
+        for number in range(times):
+            work(number)
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(times, 2 * times):
+            work(number)
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+        return after - before
+    finally:
+        tracemalloc.stop()

@@ -9,48 +9,33 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections import deque
-from collections.abc import Callable, Sequence
-from contextvars import ContextVar
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
 from os import urandom
-from threading import Condition
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from apscheduler import _engine
-from apscheduler._foreign import Submissions, outcome_for, outcomes_of
 from apscheduler._holds import Hold, Holds
-from apscheduler._log import say
+from apscheduler._house import House, Voice
 from apscheduler._notices import Notices
+from apscheduler._runner import Runner, Work
 from apscheduler.clock import UTC, Clock, JumpWatch
-from apscheduler.executors._invoke import current_run_id
-from apscheduler.executors.base import (
-    BaseExecutor,
-    MaxInstancesReachedError,
-    RunExecutor,
-    ShuttingDownError,
-    takes_runs,
-)
 from apscheduler.jobstores.base import ClaimingJobStore
 from apscheduler.runs import (
     Due,
-    Outcome,
     Plan,
     Presence,
     Run,
     RunKind,
     RunQuery,
     RunState,
-    Transition,
-    moved,
-    started,
     value,
 )
 
 if TYPE_CHECKING:
-    from apscheduler.events import JobExecutionEvent, SchedulerEvent
+    from apscheduler.events import SchedulerEvent
     from apscheduler.job import Job
 
 #: How many decisions are asked of a store at a time: few, so that the first run of many starts
@@ -63,64 +48,6 @@ MAX_DECISIONS = 10_000
 FIRST_RETRY = 0.5
 #: Seconds after which a job that was "not now" is asked about again, whatever happens.
 HOLD = 1.0
-
-#: The Run whose end is being told in this thread or task.
-_ending: ContextVar[str | None] = ContextVar("apscheduler_ending", default=None)
-
-
-class House(Protocol):
-    """What the loop needs of the scheduler it belongs to."""
-
-    _jobstores: dict[str, Any]
-    _executors: dict[str, BaseExecutor]
-    _clock: Clock
-    _logger: logging.Logger
-    jobstore_retry_interval: float
-
-    def _seam(self, alias: str) -> ClaimingJobStore: ...
-    def _dispatch_event(self, event: SchedulerEvent) -> None: ...
-    def _hears(self, code: int) -> bool: ...
-    def wakeup(self) -> None: ...
-
-
-class Work:
-    """One submission: what an executor gets, and through which it answers."""
-
-    __slots__ = ("_loop", "_runs", "alias", "job", "store")
-
-    def __init__(
-        self, loop: Loop, store: ClaimingJobStore, alias: str, job: Job, runs: Sequence[Run]
-    ) -> None:
-        self._loop = loop
-        self.store = store
-        self.alias = alias
-        self.job = job
-        # A tuple of one would be one more object for the garbage collector to look at.
-        self._runs = runs[0] if len(runs) == 1 else runs
-
-    @property
-    def runs(self) -> Sequence[Run]:
-        return (self._runs,) if isinstance(self._runs, Run) else self._runs
-
-    @property
-    def clock(self) -> Clock:
-        return self._loop.clock
-
-    def begin(self, run: Run) -> Run | None:
-        return self._loop.begin(self, run)
-
-    def finish(self, run: Run, outcome: Outcome) -> None:
-        self._loop.finished(self, run, outcome)
-
-
-@value
-class End:
-    """The end of a Run that is still to be written."""
-
-    work: Work
-    transition: Transition
-    outcome: Outcome
-    told: bool
 
 
 @value
@@ -141,24 +68,16 @@ class Loop:
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self._voice = Voice(house)
         self._notices = Notices(house)
         self._watch = JumpWatch()
         self._presence: Presence | None = None
         self._store_presence: dict[str, Presence] = {}
         self._executor_presence: dict[str, Presence] = {}
         self._holds: dict[str, Holds] = {}
-        self._ours: dict[str, Run] = {}
-        self._idle = Condition()
-        self._awaited = 0
-        # Which executors take Runs, found out once for each.
-        self._ports: dict[str, tuple[BaseExecutor, bool]] = {}
-        self._submissions = Submissions()
-        # What a failing store has not taken yet, and what it may have done unknown to us.
-        self._unwritten: deque[End] = deque()
-        self._unbegun: dict[str, Transition] = {}
+        # Stores that may have carried out a call that failed.
         self._unsure: set[str] = set()
         self._opening = 0
-        self._interrupt: BaseException | None = None
         self._numbers = count()
         self._stamp = "0" * 14
         self.node = urandom(4).hex()
@@ -167,6 +86,7 @@ class Loop:
         self.promise: datetime | None = None
         self.promised = False
         self.stopping = False
+        self.runner = Runner(house, self, self._new_id)
 
     @property
     def clock(self) -> Clock:
@@ -215,27 +135,12 @@ class Loop:
             return False
         return not self.promised or self.promise is None or moment < self.promise
 
-    def here(self) -> str | None:
-        """Return the id of the live Run of this node that the caller is part of, if any."""
-        run_id = _ending.get() or current_run_id()
-        return run_id if run_id in self._ours else None
-
-    def running(self) -> list[Run]:
-        """Return the Runs that are live on this node, as far as they have come."""
-        return list(self._ours.values())
-
-    def wait_until_idle(self, timeout: float | None, but: str | None = None) -> bool:
-        """Wait for the live Runs of this node to end; return whether they did.
-
-        :param timeout: for how many seconds at most, None for any time
-        :param but: id of a Run that need not end: that of the caller
-        """
-        with self._idle:
-            self._awaited += 1
-            try:
-                return self._idle.wait_for(lambda: not (self._ours.keys() - {but}), timeout)
-            finally:
-                self._awaited -= 1
+    def run_ended(self, alias: str, run: Run, follow_up: Run | None) -> None:
+        """What waited for a Run to end need not wait any longer."""
+        if self.holds(alias).release(run.job_id) or (
+            follow_up is not None and self.must_wake_for(follow_up.attention_at)
+        ):
+            self._voice.wake()
 
     # -- the turn -------------------------------------------------------------------------------
 
@@ -254,10 +159,10 @@ class Loop:
             self._turn_store(alias, now, deadline, late) for alias in list(self._house._jobstores)
         ]
         for event in late:
-            self._tell(self._house._dispatch_event, event)
+            self._voice.tell(self._house._dispatch_event, event)
         self.promise = _earliest(wakes)
         self.promised = True
-        self._pass_interrupt_on()
+        self.runner.pass_interrupt_on()
         return None if self.promise is None else self.clock.seconds_until(self.promise)
 
     def _read_clock(self) -> datetime:
@@ -266,7 +171,7 @@ class Loop:
             self.present("no scheduler was running")
         jump = self._watch.observe(now, self.clock.monotonic())
         if jump:
-            self._log(logging.WARNING, "The clock was moved by %s", jump)
+            self._voice.log(logging.WARNING, "The clock was moved by %s", jump)
             self.present(f"the clock was moved by {jump}")
             self._watch.observe(now, self.clock.monotonic())
         return now
@@ -286,20 +191,20 @@ class Loop:
             store = self._house._seam(alias)
             self._make_good(store, alias)
             for run, job in store.claim_waiting(now, partial(_engine.attend, now), CLAIM):
-                if self._submit(Work(self, store, alias, job, (run,))):
-                    self._tell(self._notices.submitted, alias, job, (run,), late)
+                if self.runner.submit(Work(self.runner, store, alias, job, (run,))):
+                    self._voice.tell(self._notices.submitted, alias, job, (run,), late)
             if not self._claim(store, alias, now, deadline, late):
                 return now
             wake = store.next_wake(holds)
         except Exception as error:
-            return self._store_failed(alias, error, now)
+            return self.store_failed(alias, error, now)
         except BaseException:
             self._unsure.add(alias)
             raise
 
         if trouble is not None and self.troubles.get(alias) is trouble:
             del self.troubles[alias]
-            self._log(
+            self._voice.log(
                 logging.INFO,
                 "Job store %r answers again after %d failures since %s",
                 alias,
@@ -346,7 +251,7 @@ class Loop:
             plan = _engine.plan(now, due, site, presence=presence)
         except Exception as error:
             retry_at = self._retry(holds, job.id, now, f"its trigger failed: {error!r}")
-            self._log(
+            self._voice.log(
                 logging.ERROR,
                 'Error in the trigger of job "%s"; the job is tried again at %s',
                 job.id,
@@ -365,7 +270,7 @@ class Loop:
         if job.executor in self._house._executors:
             holds.release(job.id)
             return False
-        self._log(
+        self._voice.log(
             logging.WARNING,
             'Job "%s" is due, but there is no executor "%s": it waits until one is added under '
             "that alias, or until the job's executor is changed",
@@ -392,15 +297,17 @@ class Loop:
         """Do what was decided, now that it is written."""
         told: Sequence[Run] = plan.opened
         if plan.closed:
-            self._tell(self._notices.closed, alias, job, plan.closed, late)
+            self._voice.tell(self._notices.closed, alias, job, plan.closed, late)
             told = [run for run in plan.closed if run.state is RunState.MISSED]
             told += plan.opened
-        if plan.opened and not self._submit(Work(self, store, alias, job, plan.opened)):
+        if plan.opened and not self.runner.submit(
+            Work(self.runner, store, alias, job, plan.opened)
+        ):
             told = told[: -len(plan.opened)]
         if told:
-            self._tell(self._notices.submitted, alias, job, told, late)
+            self._voice.tell(self._notices.submitted, alias, job, told, late)
         if plan.next_run_time is None:
-            self._tell(self._notices.removed, alias, job.id)
+            self._voice.tell(self._notices.removed, alias, job.id)
 
     # -- submission -----------------------------------------------------------------------------
 
@@ -416,213 +323,24 @@ class Loop:
                 job_id, lambda job, life, live: _engine.plan_manual(now, job, life, live, site)
             )
             if run.state is not RunState.RUNNING:
-                self._tell(self._notices.closed, alias, job, (run,), late)
-            elif self._submit(Work(self, store, alias, job, (run,))):
-                self._tell(self._notices.submitted, alias, job, (run,), late)
+                self._voice.tell(self._notices.closed, alias, job, (run,), late)
+            elif self.runner.submit(Work(self.runner, store, alias, job, (run,))):
+                self._voice.tell(self._notices.submitted, alias, job, (run,), late)
         except Exception:
             self._unsure.add(alias)
             raise
         finally:
             self._opening -= 1
         for event in late:
-            self._tell(self._house._dispatch_event, event)
-        self._pass_interrupt_on()
+            self._voice.tell(self._house._dispatch_event, event)
+        self.runner.pass_interrupt_on()
         return run
-
-    def _submit(self, work: Work) -> bool:
-        """Hand work to its executor; return whether that took it."""
-        for run in work.runs:
-            self._ours[run.id] = run
-        alias = work.job.executor
-        try:
-            executor = self._house._executors[alias]
-            port = self._ports.get(alias)
-            if port is None or port[0] is not executor:
-                port = self._ports[alias] = executor, takes_runs(executor)
-            if port[1]:
-                cast("RunExecutor", executor).submit_runs(work)
-            else:
-                self._submit_to_foreign(executor, work)
-        except Exception as error:
-            self._refused(work, error)
-            return False
-        except BaseException as interrupt:
-            # What else was won is handed on first; then the turn lets it pass.
-            self._interrupt = interrupt
-            if any(run.id in self._ours for run in work.runs):
-                self._refused(work, interrupt)
-                return False
-            # It was raised by a job in line, which has been settled.
-        return True
-
-    def _pass_interrupt_on(self) -> None:
-        interrupt, self._interrupt = self._interrupt, None
-        if interrupt is not None:
-            raise interrupt
-
-    def _refused(self, work: Work, error: BaseException) -> None:
-        job, alias = work.job, work.job.executor
-        state, reason = RunState.FAILED, f"it was not submitted: {error}"
-        if isinstance(error, MaxInstancesReachedError):
-            state, reason = RunState.SKIPPED, _engine.overlap_reason(job)
-            self._log(
-                logging.WARNING,
-                'Execution of job "%s" skipped: maximum number of running instances reached (%d)',
-                job,
-                job.max_instances,
-            )
-        elif isinstance(error, ShuttingDownError) and (self.stopping or error.interpreter):
-            self._log(logging.DEBUG, 'Executor "%s" is shutting down: %s', alias, error)
-        else:
-            self._log(
-                logging.ERROR,
-                'Error submitting job "%s" to executor "%s"',
-                job,
-                alias,
-                exc_info=error,
-            )
-        outcome = Outcome(state, exception=error, reason=reason, refused=True)
-        for run in work.runs:
-            if run.id in self._ours and (begun := self.begin(work, run)) is not None:
-                self.finished(work, begun, outcome)
-
-    def _submit_to_foreign(self, executor: BaseExecutor, work: Work) -> None:
-        """Hand work to an executor that knows nothing of Runs, and reports by job id."""
-        begun = [self.begin(work, run) for run in work.runs]
-        runs = [run for run in begun if run is not None]
-        work = Work(self, work.store, work.alias, work.job, runs)
-        alias = work.job.executor
-        self._submissions.add(alias, work)
-        try:
-            executor.submit_job(work.job, [run.scheduled_at for run in runs])
-        except BaseException:
-            self._submissions.take(alias, work)
-            raise
-
-    def submission_succeeded(
-        self, executor: str, job_id: str, events: Sequence[JobExecutionEvent]
-    ) -> None:
-        """Settle a submission whose events a foreign executor reports, and sends, itself."""
-        outcomes = outcomes_of(events)
-        work = self._submissions.take_reported(executor, job_id, outcomes)
-        for run in work.runs if work else ():
-            self.finished(cast("Work", work), run, outcome_for(run, outcomes), told=True)
-
-    def submission_failed(
-        self, executor: str, job_id: str, error: BaseException, traceback: str | None
-    ) -> None:
-        """Settle the oldest submission of a job to a foreign executor as failed."""
-        work = self._submissions.take_oldest(executor, job_id)
-        outcome = Outcome(RunState.FAILED, exception=error, traceback=traceback)
-        for run in work.runs if work else ():
-            self.finished(cast("Work", work), run, outcome)
-
-    # -- the end of a Run -----------------------------------------------------------------------
-
-    def begin(self, work: Work, run: Run) -> Run | None:
-        """Note that a worker begins a Run; None if it was cancelled before."""
-        if run.state is RunState.WAITING:
-            transition = _engine.start(run)
-            try:
-                (begun,) = work.store.apply((transition,))
-            except Exception as error:
-                # Its slot is claimed, and nobody else will run it. It is written with its end.
-                self._unbegun[run.id] = transition
-                self._store_failed(work.alias, error, self.clock.now())
-                begun = moved(run, transition)
-            if begun is None:
-                self._forget(run)
-                return None
-            run = begun
-        run = started(run, self.clock.now())
-        self._ours[run.id] = run
-        return run
-
-    def finished(self, work: Work, run: Run, outcome: Outcome, told: bool = False) -> None:
-        """Settle a Run that has ended; never raises.
-
-        :param told: whether the listeners know already
-        """
-        now = outcome.ended_at or self.clock.now()
-        try:
-            transition = _engine.settle(now, run, outcome, self._new_id)
-        except Exception as error:
-            # An executor of somebody else's has answered with something that is no end.
-            outcome = Outcome(RunState.FAILED, exception=error, reason="its outcome is no outcome")
-            transition = _engine.settle(now, run, outcome, self._new_id)
-        end = End(work, transition, outcome, told)
-        try:
-            self._write_end(end)
-        except Exception as error:
-            self._log(
-                logging.ERROR,
-                "Error recording the end of run %s of job %s (%s); it is recorded as soon as job "
-                'store "%s" answers again',
-                run.id,
-                run.job_id,
-                transition.after,
-                work.alias,
-                exc_info=error,
-            )
-            self._unwritten.append(end)
-            self._store_failed(work.alias, error, now)
-            self._wake()
-
-    def _write_end(self, end: End, again: bool = False) -> None:
-        work, transition = end.work, end.transition
-        run = transition.run
-        beginning = self._unbegun.get(run.id)
-        if beginning is None:
-            (after,) = work.store.apply((transition,))
-        else:
-            _, after = work.store.apply((beginning, transition))
-            del self._unbegun[run.id]
-        if after is None and again:
-            # Has the write that failed been carried out after all?
-            known = work.store.get_runs(RunQuery(run.job_id, transition.after))
-            after = next((other for other in known if other.id == run.id), None)
-
-        if after is None:
-            self._log(
-                logging.WARNING,
-                "The result of run %s of job %s came too late and was refused: the run had been "
-                "ended before",
-                run.id,
-                run.job_id,
-            )
-        elif not end.told:
-            # A listener is part of the Run: it may shut the scheduler down, too.
-            token = _ending.set(run.id)
-            self._tell(self._notices.ended, work.alias, after, end.outcome)
-            _ending.reset(token)
-        self._forget(run)
-        follow_up = transition.follow_up
-        if self.holds(work.alias).release(run.job_id) or (
-            follow_up is not None and self.must_wake_for(follow_up.attention_at)
-        ):
-            self._wake()
-
-    def _forget(self, run: Run) -> None:
-        # No lock where nobody waits: workers would queue for it.
-        self._ours.pop(run.id, None)
-        if self._awaited:
-            with self._idle:
-                self._idle.notify_all()
 
     # -- trouble --------------------------------------------------------------------------------
 
     def _make_good(self, store: ClaimingJobStore, alias: str) -> None:
         """Write what a failing store did not take, and take up what it did unknown to us."""
-        for _ in range(len(self._unwritten)):
-            end = self._unwritten.popleft()
-            if end.work.alias != alias:
-                self._unwritten.append(end)
-                continue
-            try:
-                self._write_end(end, again=True)
-            except BaseException:
-                self._unwritten.appendleft(end)
-                raise
+        self.runner.write_left_over(alias)
         # While a Run is being opened by `run_now`, it looks like one that nobody has taken up.
         if alias in self._unsure and not self._opening:
             self._take_up(store, alias)
@@ -633,7 +351,7 @@ class Loop:
         batches: dict[str, list[Run]] = {}
         for state in (RunState.RUNNING, RunState.WAITING):
             for run in store.get_runs(RunQuery(state=state, limit=sys.maxsize)):
-                if run.node == self.node and run.id not in self._ours and not run.attention_at:
+                if run.node == self.node and run.id not in self.runner and not run.attention_at:
                     batches.setdefault(run.batch, []).append(run)
         for runs in batches.values():
             runs.sort(key=lambda run: run.id)
@@ -643,9 +361,9 @@ class Loop:
                 reason = "the answer of its job store was lost"
                 store.apply([_engine.cancel(self.clock.now(), run, reason) for run in runs])
             else:
-                self._submit(Work(self, store, alias, job, runs))
+                self.runner.submit(Work(self.runner, store, alias, job, runs))
 
-    def _store_failed(self, alias: str, error: Exception, now: datetime) -> datetime:
+    def store_failed(self, alias: str, error: Exception, now: datetime) -> datetime:
         before = self.troubles.get(alias)
         failures = before.failures + 1 if before else 1
         retry_at = now + timedelta(seconds=self._delay(failures))
@@ -653,7 +371,7 @@ class Loop:
         self.troubles[alias] = Trouble(
             _text(error), before.since if before else now, failures, retry_at
         )
-        self._log(
+        self._voice.log(
             logging.WARNING,
             "Error getting due jobs from job store %r: %s; it is asked again at %s",
             alias,
@@ -668,7 +386,7 @@ class Loop:
         """A decision about one job could not be written, so nothing of it was done."""
         reason = "its job store did not take it"
         retry_at = self._retry(self.holds(alias), job.id, now, reason, _text(error))
-        self._log(
+        self._voice.log(
             logging.ERROR,
             'Error updating job "%s" in job store %r; it has not run, and is tried again at %s',
             job.id,
@@ -693,21 +411,6 @@ class Loop:
     def _delay(self, failures: int) -> float:
         longest = self._house.jobstore_retry_interval
         return min(longest, FIRST_RETRY * 2.0 ** min(failures - 1, 30))
-
-    def _tell(self, notice: Callable[..., None], *args: Any) -> None:
-        """Tell somebody; that they cannot hear must not stop us."""
-        try:
-            notice(*args)
-        except Exception as error:
-            self._log(logging.ERROR, "Error telling of an event", exc_info=error)
-
-    def _wake(self) -> None:
-        self._tell(self._house.wakeup)
-
-    def _log(
-        self, level: int, message: str, *args: Any, exc_info: BaseException | None = None
-    ) -> None:
-        say(self._house._logger, level, message, *args, exc_info=exc_info)
 
     def _new_id(self) -> str:
         # Sorts by the time it was made, and within one moment by the order in which it was made.

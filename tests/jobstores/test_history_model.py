@@ -84,8 +84,9 @@ class HistoryAgainstModel(RuleBasedStateMachine):
         found = {run.id for run in self.store.get_runs(RunQuery(limit=1000))}
         window = {run.id for run in (*self.window, *self.live)}
         kept = {run.id for last in self.last.values() for run in last.values()}
-        # A run that was begun in a former life of a job may stand for the one that it has now.
-        may_be = {run.id for id in self.last for run in self.last_of_id[id].values()}
+        # Those of a former life of a job may be kept with the Runs it has left.
+        known = {*self.last, *(run.job_id for run in self.window)}
+        may_be = {run.id for id in known for run in self.last_of_id[id].values()}
         assert window | kept <= found <= window | kept | may_be
 
     @invariant()

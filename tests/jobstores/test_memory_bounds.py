@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +24,7 @@ from apscheduler.runs import (
     replace,
 )
 from apscheduler.testing.decisions import opening, run_for
-from job_kit import NOON, at, make_job
+from job_kit import NOON, at, growth, make_job
 
 S = RunState
 EVERYTHING = RunQuery(limit=1_000_000)
@@ -176,23 +174,6 @@ def _age(run: Run) -> tuple[float, str]:
 # -- memory -------------------------------------------------------------------------------------
 
 
-def growth(work: Callable[[int], None], times: int) -> int:
-    """Return by how many bytes memory grows while ``work`` is done so often for a second time."""
-    tracemalloc.start()
-    try:
-        for number in range(times):
-            work(number)
-        gc.collect()
-        before, _ = tracemalloc.get_traced_memory()
-        for number in range(times, 2 * times):
-            work(number)
-        gc.collect()
-        after, _ = tracemalloc.get_traced_memory()
-        return after - before
-    finally:
-        tracemalloc.stop()
-
-
 def modifying() -> Callable[[int], None]:
     store = store_with(*"abcdefgh")
 
@@ -291,7 +272,7 @@ def test_an_error_in_a_decision_loses_no_job() -> None:
 
 def test_very_many_runs_end_without_anybody_looking_at_them() -> None:
     store = store_with("a", "b")
-    runs = [open_run(store, "ab"[number % 2], number) for number in range(2500)]
+    runs = [open_run(store, "ab"[number % 2], number) for number in range(1100)]
     for run in runs:
         store.apply([Transition(run, S.SUCCEEDED, NOON)])
     assert [len(store.get_runs(RunQuery(id, limit=5000))) for id in "ab"] == [100, 100]

@@ -16,7 +16,7 @@ from apscheduler.jobstores._unshared import UnsharedJobStore
 from apscheduler.jobstores.base import ConflictingIdError, JobLookupError
 from apscheduler.runs import Due, Plan, RunQuery
 from apscheduler.testing.decisions import opening, run_for, run_of
-from job_kit import NOON, at, make_job
+from job_kit import NOON, at, growth, make_job
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -127,6 +127,16 @@ def test_jobs_that_were_in_the_store_before_have_no_birth() -> None:
     (claimed,) = seam.claim(NOON, opening, 10, ()).won
     assert claimed[0].born is None
     assert claimed[0].last_slot is None
+
+
+def test_nothing_is_left_of_jobs_that_are_over() -> None:
+    seam, _ = wrapped()
+
+    def one_shot(number: int) -> None:
+        seam.add_job(make_job(id=f"{number}"))
+        seam.claim(NOON, lambda due: Plan(None, due.slot), 10, ())
+
+    assert growth(one_shot, 400) < 20_000
 
 
 # -- failures -----------------------------------------------------------------------------------

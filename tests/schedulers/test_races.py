@@ -100,7 +100,8 @@ def meddle(scheduler: BaseScheduler, number: int) -> None:
 def test_threads_that_change_jobs_while_these_run_never_fail_and_no_slot_runs_twice(
     make_host: MakeHost, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    host = make_host(kind, executors={"default": ThreadPoolExecutor(4)})
+    pool = ThreadPoolExecutor(4)
+    host = make_host(kind, executors={"default": pool})
     executed: list[tuple[str, datetime]] = []
     announced: list[str] = []
     scheduler = host.scheduler
@@ -118,6 +119,7 @@ def test_threads_that_change_jobs_while_these_run_never_fail_and_no_slot_runs_tw
     assert ran.wait(PATIENCE)
     assert scheduler.health().running
     host.shutdown()
+    pool.shutdown(wait=True)  # A host with an event loop does not wait for it.
 
     assert announced
     assert executed

@@ -7,12 +7,13 @@ before anything is decided or run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from apscheduler.clock import UTC
 from apscheduler.jobstores._ledger import Ledger
 from apscheduler.jobstores.base import BaseJobStore, ClaimingJobStore, Claims, JobLookupError
 from apscheduler.runs import Due, JobChange, Live, Plan, Run, RunQuery, Transition
@@ -47,8 +48,8 @@ class UnsharedJobStore(ClaimingJobStore):
         self.store = store
         self._lock = lock
         self._lives: dict[str, _Life] = {}
-        # Decisions whose write raised, and the versions of their jobs.
-        self._unsure: dict[str, tuple[Due, Plan, int]] = {}
+        # Decisions whose write raised, with what was known of their jobs.
+        self._unsure: dict[str, tuple[Due, Plan, _Life, int]] = {}
         self._incarnations = count(1)
         self._ledger = Ledger(self._lives.__contains__)
 
@@ -128,7 +129,7 @@ class UnsharedJobStore(ClaimingJobStore):
                 continue
             with self._lock:
                 if self._lives.get(job.id) is life and life.version == version:
-                    self._carry_out(claims, due, plan, version)
+                    self._carry_out(claims, due, plan, life)
         return claims
 
     def claim_waiting(
@@ -157,15 +158,10 @@ class UnsharedJobStore(ClaimingJobStore):
             if due is not None and without:
                 # That may be the time of a job that does not count, and a store of 3.x cannot
                 # be asked for the next one.
-                due = min(
-                    (
-                        job.next_run_time
-                        for job in self.store.get_all_jobs()
-                        if job.next_run_time is not None and job.id not in without
-                    ),
-                    default=None,
+                due = _earliest(
+                    job.next_run_time for job in self.store.get_all_jobs() if job.id not in without
                 )
-        return min((moment for moment in (due, attention) if moment is not None), default=None)
+        return _earliest((due, attention))
 
     def get_runs(self, query: RunQuery) -> list[Run]:
         return self._ledger.query(query)
@@ -196,13 +192,13 @@ class UnsharedJobStore(ClaimingJobStore):
         self._unsure.pop(job_id, None)
         self._ledger.job_removed(job_id)
 
-    def _carry_out(self, claims: Claims, due: Due, plan: Plan, version: int) -> None:
+    def _carry_out(self, claims: Claims, due: Due, plan: Plan, life: _Life) -> None:
         try:
             self._write(due.job, plan)
         except JobLookupError:
             self._forget(due.job.id)
         except Exception as error:
-            self._unsure[due.job.id] = due, plan, version
+            self._unsure[due.job.id] = due, plan, life, life.version
             claims.failed.append((due, error))
         else:
             self._written(due, plan)
@@ -236,16 +232,16 @@ class UnsharedJobStore(ClaimingJobStore):
         The store may have carried one out all the same. Where it hands out the object that it
         keeps, that cannot be seen, and the same write is made once more.
         """
-        for due, plan, version in list(self._unsure.values()):
+        for due, plan, life, version in list(self._unsure.values()):
             job_id = due.job.id
             if job_id in without:
                 continue
             job = self.store.lookup_job(job_id)
             del self._unsure[job_id]
-            if self._life(job_id).version != version:
+            if self._lives.get(job_id) is not life or life.version != version:
                 continue
             if job is due.job:
-                self._carry_out(claims, due, plan, version)
+                self._carry_out(claims, due, plan, life)
                 continue
             stored = _timestamp(job.next_run_time if job else None)
             if stored == _timestamp(plan.next_run_time) != due.slot.timestamp():
@@ -253,6 +249,10 @@ class UnsharedJobStore(ClaimingJobStore):
                 claims.won.append((due, plan))
 
 
+def _earliest(moments: Iterable[datetime | None]) -> datetime | None:
+    # In UTC, because two times of one zone are compared by their wall clocks.
+    return min((moment.astimezone(UTC) for moment in moments if moment), default=None)
+
+
 def _timestamp(moment: datetime | None) -> float | None:
-    # Two times of one zone are compared by their wall clocks.
     return None if moment is None else moment.timestamp()

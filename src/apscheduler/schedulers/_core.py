@@ -192,9 +192,9 @@ class SchedulerCore:
     def _submission_succeeded(
         self, executor: str, job_id: str, events: Sequence[JobExecutionEvent]
     ) -> None:
-        self._loop.submission_succeeded(executor, job_id, events)
+        self._loop.runner.submission_succeeded(executor, job_id, events)
 
     def _submission_failed(
         self, executor: str, job_id: str, error: BaseException, traceback: str | None = None
     ) -> None:
-        self._loop.submission_failed(executor, job_id, error, traceback)
+        self._loop.runner.submission_failed(executor, job_id, error, traceback)

@@ -62,7 +62,7 @@ class RunMethods(SchedulerCore):
             limit,
         )
         # What has begun on this node is known here first.
-        ours = {run.id: run for run in self._loop.running()}
+        ours = {run.id: run for run in self._loop.runner.running()}
         runs = [
             ours.get(run.id, run) if run.state is RunState.RUNNING else run
             for alias in list(self._jobstores)
@@ -172,7 +172,7 @@ class RunMethods(SchedulerCore):
             load = None
         stuck = tuple(
             run.id
-            for run in self._loop.running()
+            for run in self._loop.runner.running()
             if run.executor == alias
             and run.started_at is not None
             and run.started_at < stuck_since

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import copy_context
 from functools import wraps
 from threading import Thread
 from typing import Any, Self
@@ -64,6 +65,7 @@ class AsyncIOScheduler(BaseScheduler):
         if self._eventloop is None or self._eventloop.is_closed():
             self._eventloop = asyncio.get_running_loop()
         self._woken = False
+        self._context = copy_context()
         super().start(paused)
 
     def shutdown(self, wait: bool = True, timeout: float | None = None) -> None:
@@ -95,15 +97,18 @@ class AsyncIOScheduler(BaseScheduler):
         idle = loop.create_future()
 
         def wait(inside: str | None) -> None:
-            self._loop.wait_until_idle(timeout, but=inside)
-            loop.call_soon_threadsafe(end_waiting)
+            self._loop.runner.wait_until_idle(timeout, but=inside)
+            try:
+                loop.call_soon_threadsafe(end_waiting)
+            except RuntimeError:
+                pass  # The event loop was closed, and nobody waits any more.
 
         def end_waiting() -> None:
             if not idle.done():
                 idle.set_result(None)
 
         # A thread of its own: those of the event loop may all be busy with what is waited for.
-        Thread(target=wait, args=(self._loop.here(),), daemon=True).start()
+        Thread(target=wait, args=(self._loop.runner.here(),), daemon=True).start()
         try:
             await idle
         finally:
@@ -125,9 +130,9 @@ class AsyncIOScheduler(BaseScheduler):
         # Once is enough, however many jobs are added before the event loop comes to it.
         if not self._woken and self._eventloop is not None and not self._eventloop.is_closed():
             self._woken = True
-            self._process_on_loop()
+            # Not in the context of a job that may have caused it: the turn is no part of its Run.
+            self._eventloop.call_soon_threadsafe(self._process_on_loop, context=self._context)
 
-    @run_in_event_loop
     def _process_on_loop(self) -> None:
         self._woken = False
         self._stop_timer()
@@ -140,7 +145,9 @@ class AsyncIOScheduler(BaseScheduler):
             finally:
                 # Also after an interrupt: the event loop may be run on.
                 if self.running and not self._closing:
-                    self._timeout = self._eventloop.call_later(delay, self._timer_fired)
+                    self._timeout = self._eventloop.call_later(
+                        delay, self._timer_fired, context=self._context
+                    )
 
     def _timer_fired(self) -> None:
         self._timeout = None

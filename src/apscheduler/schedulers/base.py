@@ -301,10 +301,10 @@ class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
                 raise SchedulerNotRunningError
             self.state = STATE_STOPPED
         self._loop.stopping = True
-        inside = self._loop.here()
+        inside = self._loop.runner.here()
         if wait and (inside is not None or timeout is not None):
             # An executor would wait for the caller itself, or for ever.
-            self._loop.wait_until_idle(timeout, but=inside)
+            self._loop.runner.wait_until_idle(timeout, but=inside)
             wait = False
         for alias, executor in list(self._executors.items()):
             try:
