@@ -145,17 +145,6 @@ def test_changes_of_the_thousand_jobs_that_were_changed_last_are_kept() -> None:
     assert len(store.get_changes("0")) == 100
 
 
-def test_that_a_job_was_added_is_kept_only_after_another_one_by_its_id() -> None:
-    store = MemoryJobStore()
-    added = JobChange("j", at(2), JobChangeKind.ADDED)
-    store.note(added)
-    assert store.get_changes("j") == []
-    removed = JobChange("j", at(1), JobChangeKind.REMOVED)
-    store.note(removed)
-    store.note(added)
-    assert store.get_changes("j") == [removed, added]
-
-
 def test_a_run_that_was_found_does_not_change_with_the_record() -> None:
     store = store_with("j")
     store.claim(NOON, opening, 1, ())

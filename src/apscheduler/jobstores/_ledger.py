@@ -14,7 +14,6 @@ from apscheduler.runs import (
     LIVE_STATES,
     NOTHING_LIVE,
     JobChange,
-    JobChangeKind,
     Live,
     Run,
     RunKind,
@@ -141,8 +140,6 @@ class Ledger:
         with self._lock:
             known = self._changes.get(change.job_id)
             if known is None:
-                if change.kind is JobChangeKind.ADDED:
-                    return  # Only where there was another job by that id does it explain anything.
                 known = self._changes[change.job_id] = deque(maxlen=CHANGES_PER_JOB)
             known.append(change)
             self._changes.move_to_end(change.job_id)
@@ -151,6 +148,8 @@ class Ledger:
 
     def changes(self, job_id: str) -> list[JobChange]:
         """Return the changes of a job, oldest first."""
+        if job_id not in self._changes:
+            return []
         with self._lock:
             return list(self._changes.get(job_id, ()))
 

@@ -11,7 +11,6 @@ from os import PathLike
 from typing import IO, Any, TypeVar
 
 from apscheduler import _engine
-from apscheduler.clock import UTC
 from apscheduler.events import (
     EVENT_ALL_JOBS_REMOVED,
     EVENT_JOB_ADDED,
@@ -26,7 +25,7 @@ from apscheduler.runs import JobChange, JobChangeKind, RunQuery, RunState
 from apscheduler.schedulers._core import STATE_RUNNING, STATE_STOPPED, SchedulerCore
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.util import _Undefined as Undefined
-from apscheduler.util import undefined
+from apscheduler.util import convert_to_datetime, undefined
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,6 +33,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class JobMethods(SchedulerCore):
     """Jobs, in the job stores of a running scheduler or pending in a stopped one."""
 
+    _checked_defaults: tuple[tuple[tuple[str, Any], ...], dict[str, Any]] | None = None
     _create_trigger: Callable[[Any, dict[str, Any]], BaseTrigger]
 
     def add_job(
@@ -371,17 +371,13 @@ class JobMethods(SchedulerCore):
 
     def _real_add_job(self, job: Job, jobstore_alias: str, replace_existing: bool) -> None:
         """Complete a job, put it into its job store and tell of it."""
-        now = self._now()
-        missing = {
-            option: default
-            for option, default in self._job_defaults.items()
-            if not hasattr(job, option)
-        }
+        now = self._clock.now()
         keep_phase = not hasattr(job, "next_run_time")
+        completed = self._defaults_for(job)
         if keep_phase:
-            missing["next_run_time"] = _engine.first_fire_time(job.trigger, now)
-        if missing:
-            job._modify(**missing)
+            first = _engine.first_fire_time(job.trigger, now.astimezone(self.timezone))
+            completed["next_run_time"] = convert_to_datetime(first, self.timezone, "next_run_time")
+        job._apply(completed)
 
         # No event of a job may overtake the one that announces it.
         announcing = self.state == STATE_RUNNING and self._hears(EVENT_JOB_ADDED)
@@ -390,9 +386,6 @@ class JobMethods(SchedulerCore):
             holds.announce(job.id)
         try:
             self._store_job(job, jobstore_alias, replace_existing, keep_phase, now)
-            self._seam(jobstore_alias).note(
-                JobChange(job.id, now.astimezone(UTC), JobChangeKind.ADDED, job.next_run_time)
-            )
             if job.next_run_time is None and keep_phase:
                 self._warn_exhausted(job)
             if self._hears(EVENT_JOB_ADDED):
@@ -403,10 +396,22 @@ class JobMethods(SchedulerCore):
                 holds.announced(job.id)
         self._wake_for(job)
 
+    def _defaults_for(self, job: Job) -> dict[str, Any]:
+        """Return what a job lacks of its policy, from the defaults of the scheduler."""
+        given = tuple(self._job_defaults.items())
+        if self._checked_defaults is None or self._checked_defaults[0] != given:
+            # Whether they are any good is only asked when a job needs them, and not for each job.
+            self._checked_defaults = given, job._approve(self._job_defaults)
+        return {
+            option: default
+            for option, default in self._checked_defaults[1].items()
+            if not hasattr(job, option)
+        }
+
     def _store_job(
-        self, job: Job, alias: str, replace_existing: bool, keep_phase: bool, now: datetime
+        self, job: Job, alias: str, replace_existing: bool, keep_phase: bool, born: datetime
     ) -> None:
-        store, born = self._seam(alias), now.astimezone(UTC)
+        store = self._seam(alias)
         job._jobstore_alias = alias
         try:
             try:
@@ -418,6 +423,9 @@ class JobMethods(SchedulerCore):
         except BaseException:
             job._jobstore_alias = None
             raise
+        if store.get_changes(job.id):
+            # What was noted of another job by this id is no longer true of it.
+            store.note(JobChange(job.id, born, JobChangeKind.ADDED, job.next_run_time))
 
     def _replace_job(
         self, store: ClaimingJobStore, job: Job, keep_phase: bool, born: datetime
