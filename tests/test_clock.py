@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import time_machine
 from freezegun import freeze_time
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apscheduler import clock
@@ -160,6 +160,7 @@ def test_disagreement_up_to_the_tolerance_is_put_down_to_slewing() -> None:
     assert watch.observe(NEW_YEAR + timedelta(seconds=1.1), 100) == timedelta(seconds=0.6)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1e6), max_size=20), st.floats(-0.4, 0.4))
 def test_a_steady_clock_never_jumps(steps: list[float], slew: float) -> None:
     watch = JumpWatch()

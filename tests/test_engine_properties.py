@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import count
 from zoneinfo import ZoneInfo
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apscheduler import _engine
@@ -30,6 +30,9 @@ from job_kit import At, make_job, make_run
 # Two hours before the clocks of Berlin go back.
 START = datetime(2026, 10, 24, 23, 0, tzinfo=UTC)
 END = 4 * 3600
+
+# How long an example takes says nothing on a machine that does other things beside.
+at_leisure = settings(deadline=None)
 
 quarters_of_an_hour = st.integers(0, END // 900).map(lambda number: number * 900)
 offsets = quarters_of_an_hour | st.integers(0, END)
@@ -111,6 +114,7 @@ def slots_of(run: Run, case: Given) -> list[datetime]:
     return [slot for slot in map(_instant, case.slots) if first <= slot <= last]
 
 
+@at_leisure
 @given(a_job_and_its_turns())
 def test_every_slot_that_was_decided_has_exactly_one_answer(case: Given) -> None:
     made = decisions(case)
@@ -121,6 +125,7 @@ def test_every_slot_that_was_decided_has_exactly_one_answer(case: Given) -> None
     assert all(run.count == len(slots_of(run, case)) for run in answers)
 
 
+@at_leisure
 @given(a_job_and_its_turns())
 def test_only_slots_that_are_due_are_decided_and_none_of_them_is_left(case: Given) -> None:
     for now, _, plan in decisions(case):
@@ -129,6 +134,7 @@ def test_only_slots_that_are_due_are_decided_and_none_of_them_is_left(case: Give
         assert plan.next_run_time == (following[0] if following else None)
 
 
+@at_leisure
 @given(a_job_and_its_turns())
 def test_the_next_run_time_is_later_than_the_last_slot_that_was_decided(case: Given) -> None:
     for _, _, plan in decisions(case):
@@ -136,6 +142,7 @@ def test_the_next_run_time_is_later_than_the_last_slot_that_was_decided(case: Gi
             assert _instant(plan.next_run_time) > _instant(plan.last_slot)
 
 
+@at_leisure
 @given(a_job_and_its_turns())
 def test_a_plan_opens_one_run_or_a_batch_of_at_most_a_hundred(case: Given) -> None:
     for _, _, plan in decisions(case):
@@ -145,6 +152,7 @@ def test_a_plan_opens_one_run_or_a_batch_of_at_most_a_hundred(case: Given) -> No
         assert states == [RunState.RUNNING, *[RunState.WAITING] * len(states)][: len(states)]
 
 
+@at_leisure
 @given(a_job_and_its_turns())
 def test_only_absence_makes_a_slot_missed(case: Given) -> None:
     for _, presence, plan in decisions(case):
@@ -156,6 +164,7 @@ def test_only_absence_makes_a_slot_missed(case: Given) -> None:
                 assert late > timedelta(seconds=case.grace)
 
 
+@at_leisure
 @given(a_job_and_its_turns())
 def test_decisions_depend_on_nothing_but_what_they_are_given(case: Given) -> None:
     assert decisions(case) == decisions(case)
@@ -172,6 +181,7 @@ outcomes = st.builds(
 )
 
 
+@at_leisure
 @given(st.sampled_from(RunState), st.booleans(), outcomes)
 def test_an_end_is_reached_once_and_never_left(
     state: RunState, has_definition: bool, outcome: Outcome

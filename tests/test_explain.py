@@ -432,3 +432,11 @@ def test_a_job_that_was_removed_and_added_again_is_not_told_to_be_removed(
 def test_a_scheduler_knows_nothing_of_a_job_it_never_had(scheduler: ManualScheduler) -> None:
     with pytest.raises(JobLookupError, match="No job by the id of j was found"):
         scheduler.explain("j")
+
+
+def test_of_a_pending_job_it_is_told_that_it_is_pending() -> None:
+    scheduler = ManualScheduler(clock=VirtualClock(NOON), timezone=UTC)
+    scheduler.add_job(int, "interval", hours=1, id="j")
+    pending = "the job is pending until the scheduler starts."
+    assert scheduler.explain("j").endswith(f"; {pending}")
+    assert scheduler.explain("j", at(HOUR)).endswith(f": {pending}")

@@ -82,7 +82,9 @@ def _what_is_next(job: Job | None, changes: Sequence[JobChange], now: datetime) 
         if last is not None and last.kind is JobChangeKind.REMOVED:
             return f"the job was removed at {_time(last.at)}"
         return "the job was removed when its schedule ended"
-    next_run_time = getattr(job, "next_run_time", None)
+    if not hasattr(job, "next_run_time"):
+        return "the job is pending until the scheduler starts"
+    next_run_time = job.next_run_time
     if next_run_time is None:
         return _why_not_scheduled(changes)
     if next_run_time <= now:
@@ -116,7 +118,9 @@ def _why_none(job: Job | None, changes: Sequence[JobChange], at: datetime, now: 
         return "the job does not exist, and nothing that old is on record"
     if after and after[0].kind is JobChangeKind.ADDED:
         return f"the job was added at {_time(after[0].at)}"
-    next_run_time = getattr(job, "next_run_time", None)
+    if not hasattr(job, "next_run_time"):
+        return "the job is pending until the scheduler starts"
+    next_run_time = job.next_run_time
     if next_run_time is None:
         return _why_not_scheduled(changes)
     if at < next_run_time and after:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from apscheduler.job import Job
 from apscheduler.jobstores import _archive
 from apscheduler.jobstores.memory import MemoryJobStore
-from apscheduler.runs import Live, Run, RunQuery, RunState, Transition
+from apscheduler.runs import Live, Run, RunQuery, RunState, Transition, replace
 from apscheduler.testing.decisions import run_for
 from job_kit import at, make_job
 
@@ -99,3 +101,27 @@ class HistoryAgainstModel(RuleBasedStateMachine):
 
 TestHistoryAgainstModel = HistoryAgainstModel.TestCase
 TestHistoryAgainstModel.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+
+
+def test_of_a_job_that_ended_once_the_run_is_kept_while_it_counts_or_is_its_last_success(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_archive, "RUNS_IN_ALL", 2)
+    store = MemoryJobStore()
+    ends = {"a": S.SKIPPED, "b": S.SUCCEEDED, "c": S.FAILED, "d": S.SKIPPED, "e": S.SKIPPED}
+    for number, (id, state) in enumerate(ends.items()):
+        store.add_job(make_job(id=id))
+        ended = replace(run_for(make_job(id=id), at(number), "1"), state=state)
+        store.open_run(id, partial(_opened, ended))
+
+    def found() -> str:
+        return "".join(run.job_id for run in store.get_runs(RunQuery(limit=1000)))
+
+    assert found() == "edcb"
+    store.remove_job("b")
+    store.remove_job("e")
+    assert found() == "edc"
+
+
+def _opened(run: Run, job: Job, incarnation: str, live: Live) -> Run:
+    return run

@@ -14,7 +14,7 @@ RUNS_IN_ALL = 10_000
 # A Run as a plain tuple of its fields, states and kinds as text. The garbage collector need not
 # look at such a tuple, and among a hundred thousand jobs that is most of what keeping Runs costs.
 _Packed = tuple[Any, ...]
-_ID, _JOB_ID, _STATE = 0, 1, 2
+_ID, _STATE = 0, 2
 
 _SUCCESSES = frozenset({RunState.SUCCEEDED.value})
 _FAILURES = frozenset({RunState.FAILED.value, RunState.TIMED_OUT.value, RunState.LOST.value})

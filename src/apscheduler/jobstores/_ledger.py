@@ -206,7 +206,12 @@ class Ledger:
         kept = self._live.get(before.id)
         if kept is None or kept.state is not before.state:
             return None
-        return self._live.pop(before.id, None)
+        taken = self._live.pop(before.id, None)
+        if taken is not None and taken.state is not before.state:
+            # It went on between the look and the grasp.
+            self._live[before.id] = taken
+            return None
+        return taken
 
     def _file(self) -> None:
         """Put the Runs that have ended where they belong."""

@@ -77,6 +77,13 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+_PLUGIN_BASES: dict[str, type] = {
+    "trigger": BaseTrigger,
+    "executor": BaseExecutor,
+    "jobstore": BaseJobStore,
+}
+
+
 class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
     """What every scheduler can do; a subclass knows how one framework waits and wakes.
 
@@ -170,12 +177,9 @@ class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
 
         :raises LookupError: if there is none by that name
         """
-        tables: dict[str, tuple[Mapping[str, Plugin], dict[str, Any], type]] = {
-            "trigger": (self._trigger_plugins, self._trigger_classes, BaseTrigger),
-            "executor": (self._executor_plugins, self._executor_classes, BaseExecutor),
-            "jobstore": (self._jobstore_plugins, self._jobstore_classes, BaseJobStore),
-        }
-        plugins, classes, base = tables[type_]
+        plugins = getattr(self, f"_{type_}_plugins")
+        classes = getattr(self, f"_{type_}_classes")
+        base = _PLUGIN_BASES[type_]
         return create_plugin(type_, alias, constructor_kwargs, plugins, classes, base)
 
     def _create_trigger(self, trigger: Any, trigger_args: dict[str, Any]) -> BaseTrigger:

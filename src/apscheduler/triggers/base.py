@@ -136,9 +136,9 @@ def given_timezone(
     end_date: date | datetime | str | None,
 ) -> tzinfo | None:
     """Return the zone that the arguments of a trigger name: the first of the three that does."""
-    return astimezone(
-        timezone or getattr(start_date, "tzinfo", None) or getattr(end_date, "tzinfo", None)
-    )
+    if timezone:
+        return astimezone(timezone)
+    return astimezone(getattr(start_date, "tzinfo", None) or getattr(end_date, "tzinfo", None))
 
 
 def require_whole(**parts: int) -> None:
