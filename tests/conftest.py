@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from programs import Program
+
+# A slow machine is no reason to fail; and what CI says of a change must not depend on chance.
+settings.register_profile("apscheduler", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("apscheduler")
 
 StartProgram = Callable[..., Program]
 

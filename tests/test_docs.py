@@ -86,6 +86,13 @@ def test_the_life_of_a_run_is_drawn_from_the_table_that_the_code_goes_by() -> No
         assert f"\n| `{state}` |" in page, f"{state} is not explained"
 
 
+def test_the_map_of_the_rooms_names_every_module_and_no_other() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (rooms,) = re.findall(r"```\nsrc/apscheduler/\n(.*?)```", page, re.DOTALL)
+    modules = {path.name for path in (ROOT / "src/apscheduler").rglob("*.py")}
+    assert set(re.findall(r"\w+\.py\b", rooms)) == modules
+
+
 def test_every_page_is_in_the_table_of_contents() -> None:
     contents = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     for page in (ROOT / "docs").rglob("*.md"):
