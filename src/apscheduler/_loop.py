@@ -127,7 +127,8 @@ class Loop:
 
     def holds(self, alias: str) -> Holds:
         """Return which jobs of a store the turns leave alone."""
-        return self._holds.setdefault(alias, Holds())
+        holds = self._holds.get(alias)
+        return holds if holds is not None else self._holds.setdefault(alias, Holds())
 
     def must_wake_for(self, moment: datetime | None) -> bool:
         """Tell whether a change that makes ``moment`` the next run time needs a new turn."""
@@ -295,19 +296,16 @@ class Loop:
         late: list[SchedulerEvent],
     ) -> None:
         """Do what was decided, now that it is written."""
-        told: Sequence[Run] = plan.opened
+        told = [run for run in plan.closed if run.state is RunState.MISSED]
         if plan.closed:
             self._voice.tell(self._notices.closed, alias, job, plan.closed, late)
-            told = [run for run in plan.closed if run.state is RunState.MISSED]
+        if plan.opened and self.runner.submit(Work(self.runner, store, alias, job, plan.opened)):
             told += plan.opened
-        if plan.opened and not self.runner.submit(
-            Work(self.runner, store, alias, job, plan.opened)
-        ):
-            told = told[: -len(plan.opened)]
-        if told:
-            self._voice.tell(self._notices.submitted, alias, job, told, late)
-        if plan.next_run_time is None:
-            self._voice.tell(self._notices.removed, alias, job.id)
+        if self._notices.anybody_hears_of_submissions():
+            if told:
+                self._voice.tell(self._notices.submitted, alias, job, told, late)
+            if plan.next_run_time is None:
+                self._voice.tell(self._notices.removed, alias, job.id)
 
     # -- submission -----------------------------------------------------------------------------
 

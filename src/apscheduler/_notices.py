@@ -50,6 +50,18 @@ class Notices:
     def __init__(self, audience: Audience) -> None:
         self._audience = audience
 
+    def anybody_hears_of_submissions(self) -> bool:
+        """Tell whether it makes any difference to tell of what is handed to executors."""
+        return (
+            self._audience._hears(EVENT_JOB_SUBMITTED)
+            or self._audience._hears(EVENT_JOB_REMOVED)
+            or self._audience._logger.isEnabledFor(logging.INFO)
+        )
+
+    def anybody_hears_of(self, run: Run) -> bool:
+        """Tell whether it makes any difference to tell of the end of a Run."""
+        return run.state is not RunState.SUCCEEDED or self._audience._hears(EVENT_JOB_EXECUTED)
+
     def closed(
         self, alias: str, job: Job, runs: Sequence[Run], late: list[SchedulerEvent]
     ) -> None:
@@ -90,8 +102,7 @@ class Notices:
     def ended(self, alias: str, run: Run, outcome: Outcome) -> None:
         """A Run has come to its end."""
         if run.state is RunState.SUCCEEDED:
-            if self._audience._hears(EVENT_JOB_EXECUTED):
-                self._execution(EVENT_JOB_EXECUTED, alias, run, retval=outcome.value)
+            self._execution(EVENT_JOB_EXECUTED, alias, run, retval=outcome.value)
         elif run.state is RunState.MISSED:
             self._execution(EVENT_JOB_MISSED, alias, run)
         elif run.state is RunState.SKIPPED:

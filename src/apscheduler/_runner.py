@@ -308,7 +308,7 @@ class Runner:
                 run.id,
                 run.job_id,
             )
-        elif not end.told:
+        elif not end.told and self._notices.anybody_hears_of(after):
             # A listener is part of the Run: it may shut the scheduler down, too.
             token = _ending.set(run.id)
             self._voice.tell(self._notices.ended, work.alias, after, end.outcome)

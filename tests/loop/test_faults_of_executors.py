@@ -28,9 +28,12 @@ from apscheduler.executors.base import (
     BaseExecutor,
     MaxInstancesReachedError,
     ShuttingDownError,
+    Work,
 )
 from apscheduler.executors.debug import DebugExecutor
 from apscheduler.job import Job
+from apscheduler.jobstores.base import JobLookupError
+from apscheduler.testing import ManualScheduler
 
 Make = Callable[..., HandScheduler]
 
@@ -234,3 +237,19 @@ def test_an_executor_that_fails_holds_up_no_job_of_another(make: Make, kind: str
     scheduler.run_until(35)
     assert (slots_of("a"), slots_of("b")) == ([], [10, 20, 30])
     assert [run.state for run in scheduler.get_runs("a")] == ["failed"] * 3
+
+
+def test_a_one_shot_that_waits_to_be_tried_again_can_be_removed() -> None:
+    class Full(DebugExecutor):
+        def submit_runs(self, work: Work) -> None:
+            raise RuntimeError("full")
+
+    scheduler = ManualScheduler(timezone="UTC", executors={"default": Full()})
+    scheduler.start()
+    scheduler.add_job(ran, id="once")
+    scheduler.run_due()
+    assert scheduler.get_job("once") is None
+    scheduler.remove_job("once")
+    assert [run.state for run in scheduler.get_runs("once")] == ["cancelled", "failed"]
+    with pytest.raises(JobLookupError):
+        scheduler.remove_job("once")

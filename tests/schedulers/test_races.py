@@ -15,6 +15,7 @@ import pytest
 from host_kit import HOSTS, PATIENCE, Host
 
 from apscheduler import events
+from apscheduler.executors.debug import DebugExecutor
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.base import BaseScheduler
@@ -206,3 +207,23 @@ def test_two_jobs_that_wait_for_each_other_are_never_given_to_one_of_two_workers
             host.scheduler.add_job(job, misfire_grace_time=None)
         for _ in range(1 + number % 2):
             assert host.ended.next().exception is None, number
+
+
+def test_an_executor_can_be_added_while_the_loop_comes_to_know_new_stores(
+    make_host: MakeHost,
+) -> None:
+    host = make_host("background", max_sleep=0.001)
+    scheduler = host.scheduler
+    host.start()
+    for number in range(100):
+        scheduler.add_jobstore("memory", f"known {number}")
+
+    def work(thread: int) -> None:
+        for number in range(150):
+            if thread:
+                scheduler.add_jobstore("memory", f"new {number}")
+            else:
+                scheduler.add_executor(DebugExecutor(), f"new {number}")
+
+    in_threads(2, work)
+    assert host.run(lambda: 1).retval == 1

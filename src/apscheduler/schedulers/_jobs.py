@@ -456,12 +456,18 @@ class JobMethods(SchedulerCore):
             self._cancel_waiting(store, job_id)
             self._loop.holds(alias).release(job_id)
             return alias
+        # Of a one-shot that could not be submitted nothing is left but the Run that waits.
+        for alias in self._aliases(jobstore):
+            if self._cancel_waiting(self._seam(alias), job_id):
+                return alias
         raise JobLookupError(job_id)
 
-    def _cancel_waiting(self, store: ClaimingJobStore, job_id: str | None) -> None:
+    def _cancel_waiting(self, store: ClaimingJobStore, job_id: str | None) -> bool:
+        """Cancel the Runs that wait; return whether there were any."""
         now = self._clock.now()
         waiting = store.get_runs(RunQuery(job_id, RunState.WAITING, limit=sys.maxsize))
-        store.apply([_engine.cancel(now, run, _engine.JOB_REMOVED) for run in waiting])
+        cancelled = store.apply([_engine.cancel(now, run, _engine.JOB_REMOVED) for run in waiting])
+        return any(cancelled)
 
     def _aliases(self, jobstore: str | None) -> list[str]:
         """Return the aliases of all job stores, or of one if there is such a one."""
