@@ -254,7 +254,10 @@ def _earliest_startable(due: Due, presence: Presence) -> tuple[datetime | None, 
     since, cause = presence.since, presence.cause
     if due.born is not None and due.born > since:
         since, cause = due.born, "it was scheduled for a time that had passed"
-    return since - timedelta(seconds=grace), cause
+    try:
+        return since - timedelta(seconds=grace), cause
+    except OverflowError:
+        return None, ""  # That is longer than the calendar reaches back.
 
 
 def _record(

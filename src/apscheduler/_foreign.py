@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING
 
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MISSED
@@ -21,7 +21,7 @@ class Submissions:
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, str], list[Work]] = {}
-        self._lock = Lock()
+        self._lock = RLock()
 
     def add(self, executor: str, work: Work) -> None:
         """Note a submission, before it is made: an inline executor reports at once."""

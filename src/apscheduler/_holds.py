@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from threading import Lock
+from threading import RLock
 
 from apscheduler.runs import value
 
@@ -27,7 +27,7 @@ class Holds:
         self._failures: dict[str, int] = {}
         # How often each is being added at the moment: nothing else may release those.
         self._announced: dict[str, int] = {}
-        self._lock = Lock()
+        self._lock = RLock()
 
     def __contains__(self, job_id: object) -> bool:
         return job_id in self._holds or job_id in self._announced
@@ -57,6 +57,16 @@ class Holds:
         for job_id, hold in tuple(self._holds.items()):
             if hold.reason == reason:
                 self.release(job_id)
+
+    def forget(self, job_id: str) -> None:
+        """Release a job that is another one now, or gone, and forget its failures."""
+        self._holds.pop(job_id, None)
+        self._failures.pop(job_id, None)
+
+    def failures(self) -> Iterator[tuple[Hold, int]]:
+        """Yield why jobs are left alone, with how often each has failed in a row."""
+        for job_id, hold in tuple(self._holds.items()):
+            yield hold, self._failures.get(job_id, 0)
 
     def clear(self) -> None:
         """Release all, but those that are being announced."""

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
 from os import urandom
+from threading import RLock
 from typing import TYPE_CHECKING, cast
 
 from apscheduler import _engine
@@ -38,14 +39,12 @@ if TYPE_CHECKING:
     from apscheduler.events import SchedulerEvent
     from apscheduler.job import Job
 
-#: How many decisions are asked of a store at a time: few, so that the first run of many starts
-#: at once, and so that what is made for a decision is gone before the garbage collector sees it.
-CLAIM = 100
 #: How many decisions a turn makes before it lets the listeners, and other stores, come to theirs.
 MAX_DECISIONS = 10_000
 #: Seconds until a store or a job that failed is tried again; doubled up to the scheduler's
 #: `jobstore_retry_interval`.
 FIRST_RETRY = 0.5
+SHORTEST_RETRY = 0.01
 #: Seconds after which a job that was "not now" is asked about again, whatever happens.
 HOLD = 1.0
 
@@ -78,6 +77,7 @@ class Loop:
         # Stores that may have carried out a call that failed.
         self._unsure: set[str] = set()
         self._opening = 0
+        self._lock = RLock()
         self._numbers = count()
         self._stamp = "0" * 14
         self.node = urandom(4).hex()
@@ -101,7 +101,7 @@ class Loop:
         self._executor_presence.clear()
         self._watch = JumpWatch()
         self.troubles.clear()
-        for holds in self._holds.values():
+        for holds in tuple(self._holds.values()):
             holds.clear()
         self.promised = False
         self.promise = None
@@ -113,6 +113,7 @@ class Loop:
             self.clock.now(), "its job store did not belong to a running scheduler"
         )
         self.troubles.pop(alias, None)
+        self.holds(alias).clear()
 
     def executor_joins(self, alias: str) -> None:
         """An executor is about to join a running scheduler."""
@@ -122,7 +123,7 @@ class Loop:
 
     def executor_joined(self, alias: str) -> None:
         """It has joined: what waited for it need not wait any longer."""
-        for holds in self._holds.values():
+        for holds in tuple(self._holds.values()):
             holds.release_for(_no_executor(alias))
 
     def holds(self, alias: str) -> Holds:
@@ -191,7 +192,9 @@ class Loop:
         try:
             store = self._house._seam(alias)
             self._make_good(store, alias)
-            for run, job in store.claim_waiting(now, partial(_engine.attend, now), CLAIM):
+            for run, job in store.claim_waiting(
+                now, partial(_engine.attend, now), store.claim_limit
+            ):
                 if self.runner.submit(Work(self.runner, store, alias, job, (run,))):
                     self._voice.tell(self._notices.submitted, alias, job, (run,), late)
             if not self._claim(store, alias, now, deadline, late):
@@ -228,15 +231,15 @@ class Loop:
         decide = partial(self._decide, now, alias, site)
         decisions = 0
         while not self.stopping:
-            claims = store.claim(now, decide, CLAIM, holds)
+            claims = store.claim(now, decide, store.claim_limit, holds)
             for due, plan in claims.won:
                 holds.succeeded(due.job.id)
                 self._carry_out(store, alias, due.job, plan, late)
             for due, error in claims.failed:
                 self._write_failed(alias, due.job, error, now)
-            if len(claims.won) < CLAIM:
+            if len(claims.won) < store.claim_limit:
                 break
-            decisions += CLAIM
+            decisions += len(claims.won)
             if decisions >= MAX_DECISIONS or (
                 deadline is not None and self.clock.monotonic() > deadline
             ):
@@ -315,7 +318,8 @@ class Loop:
         site = _engine.Site(alias, self.node, self._new_id)
         now = self.clock.now()
         late: list[SchedulerEvent] = []
-        self._opening += 1
+        with self._lock:
+            self._opening += 1
         try:
             run, job = store.open_run(
                 job_id, lambda job, life, live: _engine.plan_manual(now, job, life, live, site)
@@ -328,7 +332,8 @@ class Loop:
             self._unsure.add(alias)
             raise
         finally:
-            self._opening -= 1
+            with self._lock:
+                self._opening -= 1
         for event in late:
             self._voice.tell(self._house._dispatch_event, event)
         self.runner.pass_interrupt_on()
@@ -408,7 +413,9 @@ class Loop:
 
     def _delay(self, failures: int) -> float:
         longest = self._house.jobstore_retry_interval
-        return min(longest, FIRST_RETRY * 2.0 ** min(failures - 1, 30))
+        delay = FIRST_RETRY * 2.0 ** min(failures - 1, 30)
+        # 3.x accepts any number. One that is no time must not make the loop spin.
+        return min(longest, delay) if longest >= SHORTEST_RETRY else SHORTEST_RETRY
 
     def _new_id(self) -> str:
         # Sorts by the time it was made, and within one moment by the order in which it was made.

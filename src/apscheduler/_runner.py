@@ -143,9 +143,14 @@ class Runner:
         with self._idle:
             self._awaited += 1
             try:
-                return self._idle.wait_for(lambda: not (self._ours.keys() - {but}), timeout)
+                return self._idle.wait_for(lambda: self._is_idle(but), timeout)
             finally:
                 self._awaited -= 1
+
+    def _is_idle(self, but: str | None) -> bool:
+        # What has ended, and is only not written yet, need not be waited for.
+        ended = {end.transition.run.id for end in tuple(self._unwritten)}
+        return not (self._ours.keys() - ended - {but})
 
     def submit(self, work: Work) -> bool:
         """Hand work to its executor; return whether that took it."""
@@ -284,6 +289,7 @@ class Runner:
             )
             self._unwritten.append(end)
             self._turns.store_failed(work.alias, error, now)
+            self._tell_those_who_wait()
             self._voice.wake()
 
     def _write_end(self, end: End, again: bool = False) -> None:
@@ -319,6 +325,9 @@ class Runner:
     def _forget(self, run: Run) -> None:
         # No lock where nobody waits: workers would queue for it.
         self._ours.pop(run.id, None)
+        self._tell_those_who_wait()
+
+    def _tell_those_who_wait(self) -> None:
         if self._awaited:
             with self._idle:
                 self._idle.notify_all()

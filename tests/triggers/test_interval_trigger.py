@@ -216,7 +216,9 @@ def test_texts() -> None:
          "forward"),
         ({"seconds": "1"}, TypeError, "seconds must be a number, got '1' (str)"),
         ({"weeks": None}, TypeError, "weeks must be a number, got None (NoneType)"),
-        ({"seconds": float("nan")}, ValueError, "cannot convert float NaN to integer"),
+        ({"seconds": float("nan")}, ValueError, "the interval of seconds=nan cannot be expressed "
+         "(cannot convert float NaN to integer); give finite numbers that come to less than "
+         "1,000,000,000 days"),
         ({"jitter": -4}, ValueError, "jitter must not be negative, got -4: fire times only go "
          "forward"),
         ({"start_date": 5}, TypeError, "Unsupported type for start_date: int"),

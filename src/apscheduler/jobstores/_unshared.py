@@ -44,6 +44,9 @@ class UnsharedJobStore(ClaimingJobStore):
     :param lock: the re-entrant lock under which it is asked
     """
 
+    # Each claim asks the store for all that is due.
+    claim_limit = 10_000
+
     def __init__(self, store: BaseJobStore, lock: AbstractContextManager[Any]) -> None:
         self.store = store
         self._lock = lock

@@ -134,6 +134,9 @@ class ClaimingJobStore(BaseJobStore):
 
     #: Whether its methods do I/O, and may keep an event loop waiting.
     blocking: ClassVar[bool] = False
+    #: How many decisions are asked of it at a time. Few, so that the first run of many starts at
+    #: once, and what is made for a decision is gone before the garbage collector sees it.
+    claim_limit: ClassVar[int] = 100
 
     @abstractmethod
     def add_job(self, job: Job, born: datetime | None = None) -> None:

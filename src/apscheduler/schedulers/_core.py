@@ -30,10 +30,26 @@ STATE_STOPPED = 0
 STATE_RUNNING = 1
 STATE_PAUSED = 2
 
+#: The longest time in seconds that anything waits for: thirty years.
+LONGEST = 1e9
 #: Seconds after which a listener is called slow.
 SLOW_LISTENER = 1.0
 
 Listener = Callable[[Any], Any]
+
+
+def seconds_given(name: str, given: Any, *, positive: bool = False) -> float:
+    """Return a number of seconds, cut to what can be waited for.
+
+    :raises TypeError: if it is not a number
+    :raises ValueError: if it is negative, or not a number of its kind
+    """
+    if isinstance(given, bool) or not isinstance(given, (int, float)):
+        raise TypeError(f"{name} must be a number of seconds, got {given!r}")
+    if not (given > 0 or (given == 0 and not positive)):
+        least = "greater than 0" if positive else "at least 0"
+        raise ValueError(f"{name} must be {least} seconds, got {given!r}")
+    return float(min(given, LONGEST))
 
 
 class SchedulerCore:
@@ -184,7 +200,8 @@ class SchedulerCore:
         from apscheduler.executors._coroutines import CoroutineThread
 
         if self._coroutines is None:
-            self._coroutines = CoroutineThread()
+            with self._listeners_lock:
+                self._coroutines = self._coroutines or CoroutineThread()
         return self._coroutines.run(awaitable)
 
     # -- reports of executors of 3.x ------------------------------------------------------------

@@ -95,8 +95,8 @@ class JobMethods(SchedulerCore):
             trigger=self._create_trigger(trigger, trigger_args),
             executor=executor,
             func=func,
-            args=tuple(args) if args is not None else (),
-            kwargs=dict(kwargs) if kwargs is not None else {},
+            args=_converted("args", tuple, args, "an iterable of positional arguments"),
+            kwargs=_converted("kwargs", dict, kwargs, "a mapping of keyword arguments"),
             name=name,
             **{option: given for option, given in policy.items() if given is not undefined},
         )
@@ -173,8 +173,9 @@ class JobMethods(SchedulerCore):
             kind = _kind_of(job, approved)
             store = self._seam(alias)
             job = store.modify_job(job_id, lambda stored: stored._apply(approved), born)
-            store.note(JobChange(job_id, now, kind, job.next_run_time))
-            self._loop.holds(alias).release(job_id)
+            if "next_run_time" in approved or "trigger" in approved:
+                store.note(JobChange(job_id, now, kind, job.next_run_time))
+            self._loop.holds(alias).forget(job_id)
         self._dispatch_event(JobEvent(EVENT_JOB_MODIFIED, job_id, alias))
         self._wake_for(job)
         return job
@@ -286,6 +287,7 @@ class JobMethods(SchedulerCore):
                 store = self._seam(alias)
                 store.remove_all_jobs()
                 self._cancel_waiting(store, None)
+                self._loop.holds(alias).clear()
         self._dispatch_event(SchedulerEvent(EVENT_ALL_JOBS_REMOVED, jobstore))
 
     def print_jobs(self, jobstore: str | None = None, out: IO[str] | None = None) -> None:
@@ -348,8 +350,15 @@ class JobMethods(SchedulerCore):
             if job.id in known or store.lookup_job(job.id) is not None:
                 raise ConflictingIdError(job.id)
             known.add(job.id)
-        for job in jobs:
-            self._real_add_job(job, jobstore, False)
+        added: list[Job] = []
+        try:
+            for job in jobs:
+                self._real_add_job(job, jobstore, False)
+                added.append(job)
+        except BaseException:
+            for job in added:
+                store.remove_job(job.id)
+            raise
 
     # -- for subclasses, wrappers and the rest of the face --------------------------------------
 
@@ -386,6 +395,7 @@ class JobMethods(SchedulerCore):
             holds.announce(job.id)
         try:
             self._store_job(job, jobstore_alias, replace_existing, keep_phase, now)
+            holds.forget(job.id)
             if job.next_run_time is None and keep_phase:
                 self._warn_exhausted(job)
             if self._hears(EVENT_JOB_ADDED):
@@ -454,7 +464,7 @@ class JobMethods(SchedulerCore):
                 continue
             store.note(JobChange(job_id, self._clock.now(), JobChangeKind.REMOVED))
             self._cancel_waiting(store, job_id)
-            self._loop.holds(alias).release(job_id)
+            self._loop.holds(alias).forget(job_id)
             return alias
         # Of a one-shot that could not be submitted nothing is left but the Run that waits.
         for alias in self._aliases(jobstore):
@@ -489,6 +499,15 @@ class JobMethods(SchedulerCore):
             self._seam(job._jobstore_alias).note(
                 JobChange(job.id, self._clock.now(), JobChangeKind.EXHAUSTED)
             )
+
+
+def _converted(name: str, convert: Callable[..., Any], given: Any, wanted: str) -> Any:
+    if given is None:
+        return convert()
+    try:
+        return convert(given)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name} must be {wanted}, got {given!r}") from error
 
 
 def _kind_of(job: Job, approved: Mapping[str, Any]) -> JobChangeKind:

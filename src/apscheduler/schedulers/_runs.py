@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from apscheduler._explain import explain
+from apscheduler.clock import UTC
 from apscheduler.health import ExecutorHealth, Health, OverdueJob, StoreHealth
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.runs import Run, RunQuery, RunState
@@ -17,6 +18,7 @@ from apscheduler.schedulers._core import (
     STATE_RUNNING,
     STATE_STOPPED,
     SchedulerCore,
+    seconds_given,
 )
 from apscheduler.util import convert_to_datetime
 
@@ -96,7 +98,9 @@ class RunMethods(SchedulerCore):
 
     def _moment(self, name: str, given: datetime | str | None) -> datetime | None:
         try:
-            return convert_to_datetime(given, self.timezone, name)
+            moment = convert_to_datetime(given, self.timezone, name)
+            # Two times of one zone are compared by their wall clocks.
+            return None if moment is None else moment.astimezone(UTC)
         except (TypeError, ValueError) as error:
             raise type(error)(
                 f"{name} must be a datetime, a text such as 2026-03-01 14:30:00, or None, got "
@@ -124,10 +128,10 @@ class RunMethods(SchedulerCore):
         """Return how the scheduler really is.
 
         :param stuck_after: seconds after which a Run that has not ended counts as stuck
-        :raises ValueError: if ``stuck_after`` is not positive
+        :raises TypeError: if ``stuck_after`` is not a number
+        :raises ValueError: if it is not positive
         """
-        if not stuck_after > 0:
-            raise ValueError(f"stuck_after must be greater than 0 seconds, got {stuck_after!r}")
+        stuck_after = seconds_given("stuck_after", stuck_after, positive=True)
         now = self._clock.now()
         return Health(
             running=self.state != STATE_STOPPED and self._is_alive(),
@@ -157,9 +161,9 @@ class RunMethods(SchedulerCore):
         trouble = self._loop.troubles.get(alias)
         if trouble is not None:
             return StoreHealth(trouble.error, trouble.since, trouble.failures)
-        for hold in self._loop.holds(alias).values():
+        for hold, failures in self._loop.holds(alias).failures():
             if hold.store_error is not None:
-                return StoreHealth(hold.store_error, None, 1)
+                return StoreHealth(hold.store_error, None, failures)
         return StoreHealth()
 
     def _executor_health(self, alias: str, stuck_since: datetime) -> ExecutorHealth:

@@ -52,8 +52,12 @@ def import_jobs(infile: IO[str] | str | PathLike[str], scheduler: BaseScheduler)
     if document.get("version") != DOCUMENT_VERSION:
         raise ValueError(f"unrecognized version: {document.get('version')}")
 
+    states = document.get("jobs")
+    if not isinstance(states, list) or not all(isinstance(state, dict) for state in states):
+        raise ValueError('the document must have a list of objects under "jobs"')
+
     jobs = []
-    for state in document["jobs"]:
+    for state in states:
         job = Job.__new__(Job)
         job._scheduler = scheduler
         job._jobstore_alias = None

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from apscheduler.executors.base import BaseExecutor
 from apscheduler.schedulers import SchedulerNotRunningError
+from apscheduler.schedulers._core import seconds_given
 from apscheduler.schedulers.base import STATE_STOPPED, BaseScheduler
 from apscheduler.util import maybe_ref
 
@@ -53,8 +54,9 @@ class AsyncIOScheduler(BaseScheduler):
         super().__init__(gconfig, **options)
 
     def _configure(self, config: dict[str, Any]) -> None:
-        self._eventloop = maybe_ref(config.pop("event_loop", None))
+        event_loop = maybe_ref(config.pop("event_loop", None))
         super()._configure(config)
+        self._eventloop = event_loop
 
     def start(self, paused: bool = False) -> None:
         """Start on the event loop.
@@ -76,6 +78,8 @@ class AsyncIOScheduler(BaseScheduler):
         :param timeout: likewise
         :raises SchedulerNotRunningError: if the scheduler is stopped
         """
+        if timeout is not None:
+            seconds_given("timeout", timeout)
         loop = self._enter_closing()
         if loop is None or loop.is_closed():
             self._shut_down()
@@ -91,6 +95,8 @@ class AsyncIOScheduler(BaseScheduler):
             None for as long as it takes
         :raises SchedulerNotRunningError: if the scheduler is stopped
         """
+        if timeout is not None:
+            timeout = seconds_given("timeout", timeout)
         self._enter_closing()
         self._loop.stopping = True
         loop = asyncio.get_running_loop()
@@ -195,4 +201,4 @@ class AsyncIOScheduler(BaseScheduler):
         if self.running and not self._closing:
             await self.aclose()
         while self._closing:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)

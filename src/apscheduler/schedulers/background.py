@@ -21,8 +21,9 @@ class BackgroundScheduler(BlockingScheduler):
     _thread: Thread | None = None
 
     def _configure(self, config: dict[str, Any]) -> None:
-        self._daemon = asbool(config.pop("daemon", True))
+        daemon = asbool(config.pop("daemon", True))
         super()._configure(config)
+        self._daemon = daemon
 
     def start(self, *args: Any, **kwargs: Any) -> None:
         """Start, and return.
@@ -30,9 +31,17 @@ class BackgroundScheduler(BlockingScheduler):
         :param paused: if true, run no job until `resume` is called
         """
         self._renew_event()
+        event = self._event
         BaseScheduler.start(self, *args, **kwargs)
-        self._thread = Thread(target=self._main_loop, name="APScheduler", daemon=self._daemon)
-        self._thread.start()
+        # A listener may have shut it down meanwhile, and started it anew.
+        if self._event is event and self.running:
+            thread = Thread(target=self._main_loop, name="APScheduler", daemon=self._daemon)
+            try:
+                thread.start()
+            except BaseException:
+                BaseScheduler.shutdown(self, wait=False)
+                raise
+            self._thread = thread
 
     def shutdown(self, wait: bool = True, timeout: float | None = None) -> None:
         super().shutdown(wait, timeout)

@@ -43,6 +43,7 @@ from apscheduler.schedulers._core import (
     STATE_RUNNING,
     STATE_STOPPED,
     SchedulerCore,
+    seconds_given,
 )
 from apscheduler.schedulers._jobs import JobMethods
 from apscheduler.schedulers._runs import RunMethods
@@ -292,14 +293,11 @@ class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
         :param wait: whether to wait until the jobs that are running have ended
         :param timeout: for how many seconds to wait at most; None for as long as it takes
         :raises SchedulerNotRunningError: if the scheduler is stopped
+        :raises TypeError: if ``timeout`` is not a number
         :raises ValueError: if ``timeout`` is negative
         """
-        if timeout is not None and (
-            isinstance(timeout, bool) or not isinstance(timeout, (int, float))
-        ):
-            raise TypeError(f"timeout must be a number of seconds or None, got {timeout!r}")
-        if timeout is not None and not timeout >= 0:
-            raise ValueError(f"timeout must be None or at least 0 seconds, got {timeout!r}")
+        if timeout is not None:
+            timeout = seconds_given("timeout", timeout)
         with self._jobstores_lock:
             if self.state == STATE_STOPPED:
                 raise SchedulerNotRunningError
@@ -319,6 +317,7 @@ class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
                 )
         for alias, store in list(self._jobstores.items()):
             try:
+                self._loop.runner.write_left_over(alias)
                 store.shutdown()
             except Exception as error:
                 self._log(
@@ -463,7 +462,8 @@ class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
             executor = self._lookup_executor(alias)
             del self._executors[alias]
         if shutdown:
-            executor.shutdown()
+            # A job that removes its own executor cannot wait for itself.
+            executor.shutdown(wait=self._loop.runner.here() is None)
         self._dispatch_event(SchedulerEvent(EVENT_EXECUTOR_REMOVED, alias))
 
     def add_jobstore(

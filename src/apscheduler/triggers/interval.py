@@ -183,4 +183,12 @@ def _interval_of(
         forward = False
     if not forward:
         require_forward(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
-    return timedelta(days, seconds, 0, 0, minutes, hours, weeks) or timedelta(seconds=1)
+    try:
+        return timedelta(days, seconds, 0, 0, minutes, hours, weeks) or timedelta(seconds=1)
+    except (OverflowError, ValueError) as error:
+        parts = {"weeks": weeks, "days": days, "hours": hours, "minutes": minutes}
+        given = ", ".join(f"{k}={v!r}" for k, v in {**parts, "seconds": seconds}.items() if v)
+        raise ValueError(
+            f"the interval of {given} cannot be expressed ({error}); give finite numbers that "
+            f"come to less than 1,000,000,000 days"
+        ) from error
