@@ -20,8 +20,6 @@ def say(
     `logging` itself only contains the errors of well-behaved handlers, and what was to be done
     after the message must be done all the same.
     """
-    if not logger.isEnabledFor(level):
-        return
     try:
         logger.log(level, message, *args, exc_info=exc_info, stacklevel=2)
     except Exception:

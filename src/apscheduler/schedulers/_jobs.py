@@ -385,7 +385,9 @@ class JobMethods(SchedulerCore):
         completed = self._defaults_for(job)
         if keep_phase:
             first = _engine.first_fire_time(job.trigger, now.astimezone(self.timezone))
-            completed["next_run_time"] = convert_to_datetime(first, self.timezone, "next_run_time")
+            if first is not None and first.tzinfo is None:
+                first = convert_to_datetime(first, self.timezone, "next_run_time")
+            completed["next_run_time"] = first
         job._apply(completed)
 
         # No event of a job may overtake the one that announces it.
