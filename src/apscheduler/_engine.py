@@ -182,8 +182,10 @@ def first_fire_time(trigger: BaseTrigger, now: datetime) -> datetime | None:
     which counts from the day it started, goes on to its next day.
     """
     first = trigger.get_next_fire_time(None, now)
+    if not trigger._steps_over_past_start or first is None:
+        return first
     now = now.astimezone(UTC)
-    if trigger._steps_over_past_start and first is not None and first < now:
+    if first < now:
         last, _ = trigger._last_due(first, now - _INSTANT)
         return _following(trigger, last, now)
     return first

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
-from heapq import heapify, heappop, heappush
 from itertools import count, zip_longest
 from threading import RLock
 from typing import TYPE_CHECKING, cast
 
+from apscheduler.jobstores._due import DueQueue
 from apscheduler.jobstores._ledger import Ledger
 from apscheduler.jobstores.base import ClaimingJobStore, Claims, ConflictingIdError, JobLookupError
 from apscheduler.runs import Due, JobChange, Live, Plan, Run, RunQuery, Transition
@@ -46,7 +46,7 @@ class MemoryJobStore(ClaimingJobStore):
         super().__init__()
         self._entries: dict[str, _Entry] = {}
         # Times and ids. Lazy deletion: an item stands only while its time is that of its entry.
-        self._heap: list[tuple[float, str]] = []
+        self._queue = DueQueue()
         # Due jobs that were not to be asked about, so that they do not block the heap's top.
         self._parked: dict[str, _Entry] = {}
         self._lock = RLock()
@@ -112,7 +112,7 @@ class MemoryJobStore(ClaimingJobStore):
                 entry.due = None
                 entry.version += 1
             self._entries.clear()
-            self._heap.clear()
+            self._queue.clear()
             self._parked.clear()
         for job_id in removed:
             self._ledger.job_removed(job_id)
@@ -199,11 +199,12 @@ class MemoryJobStore(ClaimingJobStore):
     ) -> list[tuple[_Entry, int, Due]]:
         """Take due entries from the heap, with the versions at which they were read."""
         taken: list[tuple[_Entry, int, Due]] = []
+        self._queue.prepare(until)
         while len(taken) < limit:
             entry = self._top()
             if entry is None or entry.due is None or entry.due > until:
                 break
-            heappop(self._heap)
+            self._queue.pop()
             job = entry.job
             if job.id in without:
                 self._parked[job.id] = entry
@@ -227,7 +228,7 @@ class MemoryJobStore(ClaimingJobStore):
             if entry.version != version:
                 # Its ground has moved. If it is still to run, it is taken and decided anew.
                 if entry.due is not None:
-                    heappush(self._heap, (entry.due, entry.job.id))
+                    self._queue.push((entry.due, entry.job.id))
             elif plan is None:
                 self._park(entry)
             else:
@@ -260,10 +261,9 @@ class MemoryJobStore(ClaimingJobStore):
         entry.due = due
         if due is None:
             return
-        heappush(self._heap, (due, entry.job.id))
-        if len(self._heap) > 2 * len(self._entries) + 64:
-            self._heap = [item for item in set(self._heap) if self._stands(item)]
-            heapify(self._heap)
+        self._queue.push((due, entry.job.id))
+        if len(self._queue) > 2 * len(self._entries) + 64:
+            self._queue.keep(self._stands)
 
     def _stands(self, item: tuple[float, str]) -> bool:
         entry = self._entries.get(item[1])
@@ -271,10 +271,10 @@ class MemoryJobStore(ClaimingJobStore):
 
     def _top(self) -> _Entry | None:
         """Return the entry that is due first, parked ones left out."""
-        while self._heap:
-            if self._stands(self._heap[0]):
-                return self._entries[self._heap[0][1]]
-            heappop(self._heap)
+        while (item := self._queue.peek()) is not None:
+            if self._stands(item):
+                return self._entries[item[1]]
+            self._queue.pop()
         return None
 
     def _park(self, entry: _Entry) -> None:
@@ -283,7 +283,7 @@ class MemoryJobStore(ClaimingJobStore):
     def _unpark(self, without: Collection[str]) -> None:
         for job_id in [job_id for job_id in self._parked if job_id not in without]:
             entry = self._parked.pop(job_id)
-            heappush(self._heap, (cast("float", entry.due), job_id))
+            self._queue.push((cast("float", entry.due), job_id))
 
     def _items_until(self, until: float) -> Iterator[tuple[float, str]]:
         """Yield what is due, by walking only the part of the heap that is."""
@@ -292,16 +292,7 @@ class MemoryJobStore(ClaimingJobStore):
             for job_id, entry in self._parked.items()
             if entry.due is not None and entry.due <= until
         )
-        seen: set[str] = set()
-        positions = [0]
-        while positions:
-            position = positions.pop()
-            if position < len(self._heap) and self._heap[position][0] <= until:
-                positions += (2 * position + 1, 2 * position + 2)
-                item = self._heap[position]
-                if self._stands(item) and item[1] not in seen:
-                    seen.add(item[1])
-                    yield item
+        yield from {item for item in self._queue.until(until) if self._stands(item)}
 
 
 def _by_next_run_time(entry: _Entry) -> tuple[bool, float, str]:

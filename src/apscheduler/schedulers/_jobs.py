@@ -391,7 +391,8 @@ class JobMethods(SchedulerCore):
         job._apply(completed)
 
         # No event of a job may overtake the one that announces it.
-        announcing = self.state == STATE_RUNNING and self._hears(EVENT_JOB_ADDED)
+        heard = self._hears(EVENT_JOB_ADDED)
+        announcing = heard and self.state == STATE_RUNNING
         holds = self._loop.holds(jobstore_alias)
         if announcing:
             holds.announce(job.id)
@@ -400,7 +401,7 @@ class JobMethods(SchedulerCore):
             holds.forget(job.id)
             if job.next_run_time is None and keep_phase:
                 self._warn_exhausted(job)
-            if self._hears(EVENT_JOB_ADDED):
+            if heard:
                 self._dispatch_event(JobEvent(EVENT_JOB_ADDED, job.id, jobstore_alias))
             self._log(logging.INFO, 'Added job "%s" to job store "%s"', job.name, jobstore_alias)
         finally:
