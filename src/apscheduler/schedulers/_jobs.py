@@ -95,8 +95,8 @@ class JobMethods(SchedulerCore):
             trigger=self._create_trigger(trigger, trigger_args),
             executor=executor,
             func=func,
-            args=_converted("args", tuple, args, "an iterable of positional arguments"),
-            kwargs=_converted("kwargs", dict, kwargs, "a mapping of keyword arguments"),
+            args=() if args is None else _converted("args", tuple, args),
+            kwargs={} if kwargs is None else _converted("kwargs", dict, kwargs),
             name=name,
             **{option: given for option, given in policy.items() if given is not undefined},
         )
@@ -504,13 +504,12 @@ class JobMethods(SchedulerCore):
             )
 
 
-def _converted(name: str, convert: Callable[..., Any], given: Any, wanted: str) -> Any:
-    if given is None:
-        return convert()
+def _converted(name: str, convert: type[tuple[Any, ...] | dict[str, Any]], given: Any) -> Any:
     try:
         return convert(given)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{name} must be {wanted}, got {given!r}") from error
+        wanted = "an iterable" if convert is tuple else "a mapping"
+        raise type(error)(f"{name} must be {wanted} of arguments, got {given!r}") from error
 
 
 def _kind_of(job: Job, approved: Mapping[str, Any]) -> JobChangeKind:
