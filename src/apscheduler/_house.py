@@ -49,4 +49,4 @@ class Voice:
     def log(
         self, level: int, message: str, *args: Any, exc_info: BaseException | None = None
     ) -> None:
-        say(self._house._logger, level, message, *args, exc_info=exc_info)
+        say(self._house._logger, level, message, *args, exc_info=exc_info, stacklevel=3)

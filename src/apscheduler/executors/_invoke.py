@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from apscheduler._log import say
 from apscheduler.clock import UTC
 from apscheduler.runs import Outcome, Run, RunState, value
 
@@ -126,7 +127,7 @@ def invoke(job: Job, run: Run, now: Now, logger: logging.Logger, await_: Await) 
     finally:
         _current.reset(token)
     if verbose:
-        _log(logger, logging.INFO, 'Job "%s" executed successfully', job)
+        say(logger, logging.INFO, 'Job "%s" executed successfully', job)
     return Outcome(RunState.SUCCEEDED, run.started_at, ended_at, result)
 
 
@@ -152,7 +153,7 @@ async def ainvoke(job: Job, run: Run, now: Now, logger: logging.Logger) -> Outco
         except ValueError:
             pass  # the loop was closed, and the task thrown away from outside its context
     if verbose:
-        _log(logger, logging.INFO, 'Job "%s" executed successfully', job)
+        say(logger, logging.INFO, 'Job "%s" executed successfully', job)
     return Outcome(RunState.SUCCEEDED, run.started_at, ended_at, result)
 
 
@@ -172,7 +173,7 @@ def _failure(
 ) -> Outcome:
     ended_at = now()
     text = "".join(traceback.format_tb(exc.__traceback__))
-    _log(logger, logging.ERROR, 'Job "%s" raised an exception', job, exc_info=exc)
+    say(logger, logging.ERROR, 'Job "%s" raised an exception', job, exc_info=exc)
     _let_go_of_locals(exc)
     return Outcome(state, run.started_at, ended_at, exception=exc, traceback=text)
 
@@ -190,16 +191,4 @@ def _let_go_of_locals(exc: BaseException) -> None:
 
 
 def _log_start(logger: logging.Logger, job: Job, run: Run) -> None:
-    _log(logger, logging.INFO, 'Running job "%s" (scheduled at %s)', job, run.scheduled_at)
-
-
-def _log(
-    logger: logging.Logger, level: int, message: str, *args: Any, exc_info: Any = None
-) -> None:
-    try:
-        logger.log(level, message, *args, exc_info=exc_info)
-    except Exception:
-        # A filter or handler that fails must not change what became of the Run. This is where
-        # the logging package itself reports what it cannot log.
-        if logging.raiseExceptions:
-            traceback.print_exc()
+    say(logger, logging.INFO, 'Running job "%s" (scheduled at %s)', job, run.scheduled_at)

@@ -1,4 +1,4 @@
-"""The face that all schedulers share: configuration, life and registries.
+"""The face that all schedulers share: configuration and life.
 
 It delegates, and holds no decision.
 """
@@ -11,24 +11,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import datetime  # noqa: F401  # programs' tests replace it here
 from threading import TIMEOUT_MAX, current_thread, main_thread
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tzlocal import get_localzone
 
 from apscheduler import clock
 from apscheduler._config import (
-    PLUGINS,
-    Plugin,
     build_components,
-    create_plugin,
     merge_options,
     read_settings,
 )
 from apscheduler.events import (
-    EVENT_EXECUTOR_ADDED,
-    EVENT_EXECUTOR_REMOVED,
-    EVENT_JOBSTORE_ADDED,
-    EVENT_JOBSTORE_REMOVED,
     EVENT_SCHEDULER_PAUSED,
     EVENT_SCHEDULER_RESUMED,
     EVENT_SCHEDULER_SHUTDOWN,
@@ -42,10 +35,11 @@ from apscheduler.schedulers._core import (
     STATE_PAUSED,
     STATE_RUNNING,
     STATE_STOPPED,
-    SchedulerCore,
     seconds_given,
 )
 from apscheduler.schedulers._jobs import JobMethods
+from apscheduler.schedulers._listing import ListingMethods
+from apscheduler.schedulers._registry import RegistryMethods
 from apscheduler.schedulers._runs import RunMethods
 from apscheduler.triggers.base import BaseTrigger
 
@@ -78,14 +72,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-_PLUGIN_BASES: dict[str, type] = {
-    "trigger": BaseTrigger,
-    "executor": BaseExecutor,
-    "jobstore": BaseJobStore,
-}
-
-
-class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
+class BaseScheduler(ListingMethods, JobMethods, RunMethods, RegistryMethods, ABC):
     """What every scheduler can do; a subclass knows how one framework waits and wakes.
 
     A subclass calls `_process_jobs` whenever the time it answered has passed, or `wakeup` was
@@ -94,13 +81,6 @@ class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
     :param gconfig: options by dotted key, each beginning with ``apscheduler.``
     :param options: options by name; they win over those of ``gconfig``. See `configure`
     """
-
-    _trigger_plugins: Mapping[str, Plugin] = PLUGINS["trigger"]
-    _trigger_classes: ClassVar[dict[str, type[BaseTrigger]]] = {}
-    _executor_plugins: Mapping[str, Plugin] = PLUGINS["executor"]
-    _executor_classes: ClassVar[dict[str, type[BaseExecutor]]] = {}
-    _jobstore_plugins: Mapping[str, Plugin] = PLUGINS["jobstore"]
-    _jobstore_classes: ClassVar[dict[str, type[BaseJobStore]]] = {}
 
     def __init__(self, gconfig: Mapping[str, Any] = {}, **options: Any) -> None:
         super().__init__()
@@ -171,18 +151,6 @@ class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
         for alias, jobstore in jobstores.items():
             self.add_jobstore(jobstore, alias)
 
-    def _create_plugin_instance(
-        self, type_: str, alias: str, constructor_kwargs: dict[str, Any]
-    ) -> Any:
-        """Return a new instance of the plug-in of a kind by its name.
-
-        :raises LookupError: if there is none by that name
-        """
-        plugins = getattr(self, f"_{type_}_plugins")
-        classes = getattr(self, f"_{type_}_classes")
-        base = _PLUGIN_BASES[type_]
-        return create_plugin(type_, alias, constructor_kwargs, plugins, classes, base)
-
     def _create_trigger(self, trigger: Any, trigger_args: dict[str, Any]) -> BaseTrigger:
         """Return a trigger; if it is made here, times that name no zone are the scheduler's."""
         if isinstance(trigger, BaseTrigger):
@@ -200,18 +168,6 @@ class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
             made = self._create_plugin_instance("trigger", trigger, trigger_args)
         assert isinstance(made, BaseTrigger)
         return made
-
-    def _create_default_executor(self) -> BaseExecutor:
-        """Return the executor that gets the alias ``default`` if the program names none."""
-        from apscheduler.executors.pool import ThreadPoolExecutor
-
-        return ThreadPoolExecutor()
-
-    def _create_default_jobstore(self) -> BaseJobStore:
-        """Return the job store that gets the alias ``default`` if the program names none."""
-        from apscheduler.jobstores.memory import MemoryJobStore
-
-        return MemoryJobStore()
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -252,20 +208,6 @@ class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
         self._dispatch_event(SchedulerEvent(EVENT_SCHEDULER_STARTED))
         if not paused:
             self.wakeup()
-
-    def _start_executors(self, undo: list[Any]) -> None:
-        if "default" not in self._executors:
-            self.add_executor(self._create_default_executor(), "default")
-        for alias, executor in list(self._executors.items()):
-            undo.append(lambda executor=executor: executor.shutdown(wait=False))
-            executor.start(self, alias)
-
-    def _start_jobstores(self, undo: list[Any]) -> None:
-        if "default" not in self._jobstores:
-            self.add_jobstore(self._create_default_jobstore(), "default")
-        for alias, store in list(self._jobstores.items()):
-            undo.append(store.shutdown)
-            store.start(self, alias)
 
     def _add_pending_jobs(self, undo: list[Any], state: int) -> None:
         added = 0
@@ -414,104 +356,6 @@ class BaseScheduler(JobMethods, RunMethods, SchedulerCore, ABC):
                 "The scheduler seems to be running under uWSGI, but threads have been disabled. "
                 "You must run uWSGI with the --enable-threads option for the scheduler to work."
             )
-
-    # -- executors and job stores ---------------------------------------------------------------
-
-    def add_executor(
-        self, executor: BaseExecutor | str, alias: str = "default", **executor_opts: Any
-    ) -> None:
-        """Add an executor; it is started at once if the scheduler is.
-
-        :param executor: an instance, or the name of a kind of executor
-        :param alias: the name by which jobs choose it
-        :param executor_opts: arguments of the executor that is made if a name is given
-        :raises ValueError: if there is an executor by that alias
-        :raises TypeError: if ``executor`` is neither
-        :raises LookupError: if there is no kind of executor by that name
-        """
-        with self._executors_lock:
-            if alias in self._executors:
-                raise ValueError(
-                    f'This scheduler already has an executor by the alias of "{alias}"'
-                )
-            if isinstance(executor, str):
-                executor = self._create_plugin_instance("executor", executor, executor_opts)
-            elif not isinstance(executor, BaseExecutor):
-                raise TypeError(
-                    f"Expected an executor instance or a string, got "
-                    f"{type(executor).__name__} instead"
-                )
-            assert isinstance(executor, BaseExecutor)
-            if self.state != STATE_STOPPED:
-                executor.start(self, alias)
-                self._loop.executor_joins(alias)
-            self._executors[alias] = executor
-            self._loop.executor_joined(alias)
-        self._dispatch_event(SchedulerEvent(EVENT_EXECUTOR_ADDED, alias))
-        if self.state == STATE_RUNNING:
-            self.wakeup()
-
-    def remove_executor(self, alias: str, shutdown: bool = True) -> None:
-        """Remove an executor. Jobs that name it wait until there is one by that alias again.
-
-        :param alias: the alias it was added under
-        :param shutdown: whether to shut it down, and wait for the jobs it is running
-        :raises KeyError: if there is no executor by that alias
-        """
-        with self._executors_lock:
-            executor = self._lookup_executor(alias)
-            del self._executors[alias]
-        if shutdown:
-            # A job that removes its own executor cannot wait for itself.
-            executor.shutdown(wait=self._loop.runner.here() is None)
-        self._dispatch_event(SchedulerEvent(EVENT_EXECUTOR_REMOVED, alias))
-
-    def add_jobstore(
-        self, jobstore: BaseJobStore | str, alias: str = "default", **jobstore_opts: Any
-    ) -> None:
-        """Add a job store; it is started at once if the scheduler is.
-
-        :param jobstore: an instance, or the name of a kind of job store
-        :param alias: the name by which jobs are put into it
-        :param jobstore_opts: arguments of the job store that is made if a name is given
-        :raises ValueError: if there is a job store by that alias
-        :raises TypeError: if ``jobstore`` is neither
-        :raises LookupError: if there is no kind of job store by that name
-        """
-        with self._jobstores_lock:
-            if alias in self._jobstores:
-                raise ValueError(
-                    f'This scheduler already has a job store by the alias of "{alias}"'
-                )
-            if isinstance(jobstore, str):
-                jobstore = self._create_plugin_instance("jobstore", jobstore, jobstore_opts)
-            elif not isinstance(jobstore, BaseJobStore):
-                raise TypeError(
-                    f"Expected a job store instance or a string, got "
-                    f"{type(jobstore).__name__} instead"
-                )
-            assert isinstance(jobstore, BaseJobStore)
-            if self.state != STATE_STOPPED:
-                jobstore.start(self, alias)
-                self._loop.store_added(alias)
-            self._jobstores[alias] = jobstore
-        self._dispatch_event(SchedulerEvent(EVENT_JOBSTORE_ADDED, alias))
-        if self.state != STATE_STOPPED:
-            self.wakeup()
-
-    def remove_jobstore(self, alias: str, shutdown: bool = True) -> None:
-        """Remove a job store, with its jobs.
-
-        :param alias: the alias it was added under
-        :param shutdown: whether to shut it down
-        :raises KeyError: if there is no job store by that alias
-        """
-        with self._jobstores_lock:
-            jobstore = self._lookup_jobstore(alias)
-            del self._jobstores[alias]
-        if shutdown:
-            jobstore.shutdown()
-        self._dispatch_event(SchedulerEvent(EVENT_JOBSTORE_REMOVED, alias))
 
 
 #: What a job gets only when it is really added.
