@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 import weakref
 from datetime import UTC, date, datetime
@@ -76,8 +77,13 @@ def test_a_subclass_can_watch_every_change(scheduler):
 def test_a_job_has_only_its_slots_and_can_be_referred_to_weakly(job):
     assert Job.__slots__ == (
         "__weakref__",
+        "_born",
+        "_due",
+        "_incarnation",
         "_jobstore_alias",
+        "_last_slot",
         "_scheduler",
+        "_version",
         "args",
         "coalesce",
         "executor",
@@ -94,6 +100,24 @@ def test_a_job_has_only_its_slots_and_can_be_referred_to_weakly(job):
     with pytest.raises(AttributeError):
         job.colour = "red"
     assert weakref.ref(job)() is job
+
+
+@pytest.mark.parametrize("name", [None, "a name"])
+@pytest.mark.parametrize("policy", [{}, {"max_instances": 3, "next_run_time": None}])
+def test_a_scheduler_makes_a_job_as_the_class_does(scheduler, name, policy):
+    trigger = DateTrigger()
+    given = {"trigger": trigger, "executor": "x", "func": noop, "args": (), "kwargs": {}}
+    defaults = {"coalesce": False, "max_instances": 2}
+    made = Job._made(scheduler, "an id", **given, name=name, policy=policy, defaults=defaults)
+    named = {} if name is None else {"name": name}
+    same = Job(scheduler, "an id", **given, **named, **{**defaults, **policy})
+    assert attributes(made) == attributes(same)
+
+
+def test_ids_that_are_made_up_are_random_and_all_different(scheduler):
+    ids = {Job(scheduler, func=noop, args=(), kwargs={}).id for _ in range(1000)}
+    assert len(ids) == 1000
+    assert all(re.fullmatch("[0-9a-f]{32}", id) for id in ids)
 
 
 # What a job lets its scheduler do

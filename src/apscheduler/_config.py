@@ -164,19 +164,17 @@ PLUGINS: dict[PluginKind, PluginTable] = {
 }
 
 
-def create_plugin(
+def load_plugin(
     kind: str,
     alias: str,
-    options: Mapping[str, Any],
     plugins: Mapping[str, Plugin],
     classes: MutableMapping[str, Any],
     base_class: type,
 ) -> Any:
-    """Return a new instance of the plug-in by a name.
+    """Return the class of the plug-in by a name.
 
     :param kind: the kind of plug-in, for messages
     :param alias: name of the plug-in
-    :param options: keyword arguments of its constructor
     :param plugins: where to load the class from
     :param classes: classes by name that need no loading; one that is loaded is added
     :param base_class: what the class must derive from
@@ -191,7 +189,7 @@ def create_plugin(
         if not (isinstance(plugin_class, type) and issubclass(plugin_class, base_class)):
             raise TypeError(f"The {kind} entry point does not point to a {kind} class")
         classes[alias] = plugin_class
-    return classes[alias](**options)
+    return classes[alias]
 
 
 _NOUNS: dict[ComponentOption, str] = {"executors": "executor", "jobstores": "job store"}

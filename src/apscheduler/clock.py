@@ -56,6 +56,11 @@ def now(tz: tzinfo = UTC) -> datetime:
     return moment if tz is UTC else moment.astimezone(tz)
 
 
+def ambient() -> Clock:
+    """Return the clock in force here."""
+    return _ambient.get()
+
+
 class in_force:  # reads as a statement: `with in_force(clock):`
     """Let `now` read ``clock`` inside the ``with`` block, in this thread or task only."""
 

@@ -107,7 +107,7 @@ def astimezone(obj: str | tzinfo | None) -> tzinfo | None:
         ``local``, which cannot be stored
     :raises TypeError: if ``obj`` is neither a text nor a tzinfo
     """
-    if obj is None or isinstance(obj, ZoneInfo):
+    if obj is None or obj is UTC or isinstance(obj, ZoneInfo):
         return obj
     if isinstance(obj, str):
         return UTC if obj == "UTC" else ZoneInfo(obj)
@@ -278,6 +278,8 @@ def get_callable_name(func: Callable[..., Any]) -> str:
 
     :raises TypeError: if ``func`` is not callable
     """
+    if type(func) is FunctionType:
+        return func.__qualname__
     owner = getattr(func, "__self__", None)
     if isinstance(func, MethodType) and owner is not None:
         cls = owner if isinstance(owner, type) else type(owner)
@@ -300,10 +302,11 @@ def obj_to_ref(obj: Callable[..., Any]) -> str:
     if isinstance(obj, partial):
         raise ValueError("Cannot create a reference to a partial()")
     name = get_callable_name(obj)
-    if "<lambda>" in name:
-        raise ValueError("Cannot create a reference to a lambda")
-    if "<locals>" in name:
-        raise ValueError("Cannot create a reference to a nested function")
+    if "<" in name:
+        if "<lambda>" in name:
+            raise ValueError("Cannot create a reference to a lambda")
+        if "<locals>" in name:
+            raise ValueError("Cannot create a reference to a nested function")
 
     module = obj.__module__
     if isinstance(obj, MethodType):
@@ -372,18 +375,20 @@ def _plainly_accepts(
         return False
 
     code = function.__code__
-    names = code.co_varnames
     positional = code.co_argcount
-    total = positional + code.co_kwonlyargcount
     if given > positional and not code.co_flags & _HAS_VAR_POSITIONAL:
         return False
-    if kwargs:
-        by_keyword = names[max(given, code.co_posonlyargcount) : total]
-        taken = names[:positional]
-        for name in kwargs:
-            if name not in by_keyword and (name in taken or not code.co_flags & _HAS_VAR_KEYWORD):
-                return False
     required = positional - len(function.__defaults__ or ())
+    if not kwargs and not code.co_kwonlyargcount:
+        return given >= required
+
+    names = code.co_varnames
+    total = positional + code.co_kwonlyargcount
+    by_keyword = names[max(given, code.co_posonlyargcount) : total]
+    taken = names[:positional]
+    for name in kwargs:
+        if name not in by_keyword and (name in taken or not code.co_flags & _HAS_VAR_KEYWORD):
+            return False
     if any(name not in kwargs for name in names[given:required]):
         return False
     defaults = function.__kwdefaults__ or {}

@@ -16,7 +16,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("push"), ITEMS),
         st.tuples(st.just("pop"), st.integers(1, 10)),
-        st.tuples(st.just("prepare"), st.integers(0, 60).map(float)),
+        st.tuples(st.just("take"), st.tuples(st.integers(0, 60).map(float), st.integers(1, 20))),
     ),
     max_size=60,
 )
@@ -37,9 +37,12 @@ def test_the_first_item_is_always_the_earliest(steps: list[tuple[str, object]]) 
         if step == "push":
             queue.push(value)  # type: ignore[arg-type]
             model = sorted([*model, value])
-        elif step == "prepare":
-            queue.prepare(value)  # type: ignore[arg-type]
-            assert sorted(queue.until(value)) == [i for i in model if i[0] <= value]
+        elif step == "take":
+            until, limit = value  # type: ignore[misc]
+            due = [item for item in model if item[0] <= until]
+            assert sorted(queue.until(until)) == due
+            assert queue.take(until, limit) == due[:limit]
+            model = model[len(due[:limit]) :]
         else:
             for _ in range(min(value, len(model))):  # type: ignore[call-overload]
                 assert queue.peek() == model.pop(0)
@@ -53,9 +56,8 @@ def test_what_stands_is_kept_once() -> None:
     for number in range(10):
         queue.push((float(number), "a"))
         queue.push((float(number), "a"))
-    queue.peek()
-    queue.pop()
-    queue.prepare(5.0)
+    assert queue.take(5.0, 3) == [(0.0, "a"), (0.0, "a"), (1.0, "a")]
+    queue.take(5.0, 1)
     queue.keep(lambda item: item[0] >= 4)
     kept = []
     while (item := queue.peek()) is not None:
@@ -68,7 +70,7 @@ def test_a_queue_that_was_cleared_is_empty() -> None:
     queue = DueQueue()
     for number in range(10):
         queue.push((float(number), "a"))
-    queue.pop()
-    queue.prepare(5.0)
+    queue.take(5.0, 3)
+    queue.take(5.0, 1)
     queue.clear()
-    assert (len(queue), queue.peek()) == (0, None)
+    assert (len(queue), queue.peek(), queue.take(99.0, 5)) == (0, None, [])

@@ -46,8 +46,25 @@ class DueQueue:
             heappop(self._heap)
             self._popped += 1
 
-    def prepare(self, until: float) -> None:
-        """Expect that many items until that time are popped."""
+    def take(self, until: float, limit: int) -> list[Item]:
+        """Remove the first items up to a time, at most ``limit`` of them, and return them."""
+        self._sort_out(until)
+        taken: list[Item] = []
+        heap, ready = self._heap, self._sorted
+        while len(taken) < limit:
+            if ready and (not heap or ready[-1] <= heap[0]):
+                if ready[-1][0] > until:
+                    break
+                taken.append(ready.pop())
+            elif heap and heap[0][0] <= until:
+                taken.append(heappop(heap))
+                self._popped += 1
+            else:
+                break
+        return taken
+
+    def _sort_out(self, until: float) -> None:
+        """Expect that many items until that time are taken."""
         heap = self._heap
         if not heap or heap[0][0] > until:
             self._popped = 0

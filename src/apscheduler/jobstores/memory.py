@@ -17,24 +17,6 @@ if TYPE_CHECKING:
     from apscheduler.job import Job
 
 
-class _Entry:
-    """A job and what is known beside it.
-
-    ``due`` is the timestamp of its next run time, None while it is paused or once it is gone.
-    ``version`` grows with every write: it is the ground of a decision.
-    """
-
-    __slots__ = ("born", "due", "incarnation", "job", "last_slot", "version")
-
-    def __init__(self, job: Job, born: datetime | None, incarnation: str) -> None:
-        self.job = job
-        self.born = born
-        self.incarnation = incarnation
-        self.due: float | None = None
-        self.last_slot: datetime | None = None
-        self.version = 0
-
-
 class MemoryJobStore(ClaimingJobStore):
     """Keeps jobs in this process, and forgets them when it is shut down.
 
@@ -44,76 +26,84 @@ class MemoryJobStore(ClaimingJobStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self._entries: dict[str, _Entry] = {}
-        # Times and ids. Lazy deletion: an item stands only while its time is that of its entry.
+        # What is known beside a job stands in private attributes of the job itself, since a
+        # second object for each job would cost as much again: ``_due``, the timestamp of its next
+        # run time, None while it is paused or once it is gone; ``_version``, which grows with
+        # every write and is, with ``_incarnation``, the ground of a decision; ``_born`` and
+        # ``_last_slot``.
+        self._jobs: dict[str, Job] = {}
+        # Times and ids. Lazy deletion: an item stands only while its time is that of its job.
         self._queue = DueQueue()
         # Due jobs that were not to be asked about, so that they do not block the heap's top.
-        self._parked: dict[str, _Entry] = {}
+        self._parked: dict[str, Job] = {}
         self._lock = RLock()
         self._incarnations = count(1)
-        self._ledger = Ledger(self._entries.__contains__)
+        # That of the jobs which are added until one goes: so they can share it.
+        self._incarnation: str | None = None
+        self._ledger = Ledger(self._jobs.__contains__)
 
     def shutdown(self) -> None:
         self.remove_all_jobs()
 
     def lookup_job(self, job_id: str) -> Job | None:
-        entry = self._entries.get(job_id)
-        return entry.job if entry else None
+        return self._jobs.get(job_id)
 
     def get_due_jobs(self, now: datetime) -> list[Job]:
         with self._lock:
             due = sorted(self._items_until(now.timestamp()))
-            return [self._entries[job_id].job for _, job_id in due]
+            return [self._jobs[job_id] for _, job_id in due]
 
     def get_next_run_time(self) -> datetime | None:
         with self._lock:
-            entries = list(self._parked.values())
+            jobs = list(self._parked.values())
             if (top := self._top()) is not None:
-                entries.append(top)
-            return min(entries, key=_by_next_run_time).job.next_run_time if entries else None
+                jobs.append(top)
+            return min(jobs, key=_by_next_run_time).next_run_time if jobs else None
 
     def get_all_jobs(self) -> list[Job]:
         with self._lock:
-            entries = sorted(self._entries.values(), key=_by_next_run_time)
-        return [entry.job for entry in entries]
+            return sorted(self._jobs.values(), key=_by_next_run_time)
 
     def add_job(self, job: Job, born: datetime | None = None) -> None:
         with self._lock:
-            if job.id in self._entries:
+            if job.id in self._jobs:
                 raise ConflictingIdError(job.id)
-            entry = _Entry(job, born, self._new_incarnation())
-            self._entries[job.id] = entry
-            self._schedule(entry)
+            if self._incarnation is None:
+                self._incarnation = self._new_incarnation()
+            self._take_in(job, self._incarnation, born)
+            self._schedule(job)
 
     def update_job(self, job: Job, born: datetime | None = None) -> None:
         with self._lock:
-            entry = self._entry(job.id)
-            entry.job = job
-            self._changed(entry, born)
+            known = self._job(job.id)
+            if job is not known:
+                self._let_go(known)
+                self._take_in(job, known._incarnation, known._born, known._last_slot)
+            self._changed(job, born)
 
     def modify_job(
         self, job_id: str, change: Callable[[Job], None], born: datetime | None = None
     ) -> Job:
         with self._lock:
-            entry = self._entry(job_id)
-            change(entry.job)
-            self._changed(entry, born)
-            return entry.job
+            job = self._job(job_id)
+            change(job)
+            self._changed(job, born)
+            return job
 
     def remove_job(self, job_id: str) -> None:
         with self._lock:
-            self._delete(self._entry(job_id))
+            self._delete(self._job(job_id))
+            self._sweep()
         self._ledger.job_removed(job_id)
 
     def remove_all_jobs(self) -> None:
         with self._lock:
-            removed = list(self._entries)
-            for entry in self._entries.values():
-                entry.due = None
-                entry.version += 1
-            self._entries.clear()
+            removed = list(self._jobs)
+            for job in self._jobs.values():
+                self._let_go(job)
+            self._jobs.clear()
             self._queue.clear()
-            self._parked.clear()
+            self._incarnation = None
         for job_id in removed:
             self._ledger.job_removed(job_id)
 
@@ -135,7 +125,7 @@ class MemoryJobStore(ClaimingJobStore):
                 break
             plans: list[Plan | None] = []
             try:
-                for _, _, due in in_hand:
+                for _, due in in_hand:
                     plans.append(decide(due))
             finally:
                 with self._lock:
@@ -149,11 +139,11 @@ class MemoryJobStore(ClaimingJobStore):
 
     def open_run(self, job_id: str, decide: Callable[[Job, str, Live], Run]) -> tuple[Run, Job]:
         with self._lock:
-            entry = self._entry(job_id)
-            run = decide(entry.job, entry.incarnation, self._ledger.live(job_id))
+            job = self._job(job_id)
+            run = decide(job, job._incarnation, self._ledger.live(job_id))
             self._ledger.record((run,))
-            entry.version += 1
-            return run, entry.job
+            job._version += 1
+            return run, job
 
     def apply(self, transitions: Sequence[Transition]) -> list[Run | None]:
         return [self._ledger.apply(transition) for transition in transitions]
@@ -162,11 +152,11 @@ class MemoryJobStore(ClaimingJobStore):
         attention = self._ledger.next_attention()
         with self._lock:
             self._unpark(without)
-            while (entry := self._top()) is not None and entry.job.id in without:
-                self._park(entry)
-        if entry is None:
+            while (job := self._top()) is not None and job.id in without:
+                self._parked[job.id] = job
+        if job is None:
             return attention
-        due = cast("datetime", entry.job.next_run_time)
+        due = cast("datetime", job.next_run_time)
         return due if attention is None else min(due, attention)
 
     def get_runs(self, query: RunQuery) -> list[Run]:
@@ -178,122 +168,140 @@ class MemoryJobStore(ClaimingJobStore):
     def get_changes(self, job_id: str) -> list[JobChange]:
         return self._ledger.changes(job_id)
 
-    def _entry(self, job_id: str) -> _Entry:
+    def _job(self, job_id: str) -> Job:
         try:
-            return self._entries[job_id]
+            return self._jobs[job_id]
         except KeyError:
             raise JobLookupError(job_id) from None
 
     def _new_incarnation(self) -> str:
         return f"{next(self._incarnations):x}"
 
-    def _changed(self, entry: _Entry, born: datetime | None) -> None:
-        if born is not None:
-            entry.born = born
-            entry.incarnation = self._new_incarnation()
-            entry.last_slot = None
-        self._schedule(entry)
+    def _take_in(
+        self,
+        job: Job,
+        incarnation: str,
+        born: datetime | None,
+        last_slot: datetime | None = None,
+    ) -> None:
+        job._incarnation = incarnation
+        job._born = born
+        job._last_slot = last_slot
+        job._due = None
+        job._version = 0
+        self._jobs[job.id] = job
 
-    def _take(
-        self, until: float, limit: int, without: Collection[str]
-    ) -> list[tuple[_Entry, int, Due]]:
-        """Take due entries from the heap, with the versions at which they were read."""
-        taken: list[tuple[_Entry, int, Due]] = []
-        self._queue.prepare(until)
-        while len(taken) < limit:
-            entry = self._top()
-            if entry is None or entry.due is None or entry.due > until:
-                break
-            self._queue.pop()
-            job = entry.job
-            if job.id in without:
-                self._parked[job.id] = entry
-                continue
-            if job.next_run_time is None or job.next_run_time.timestamp() != entry.due:
-                # Somebody has changed the object, which is also his, and told nobody.
-                self._schedule(entry)
-                continue
-            live = self._ledger.live(job.id)
-            due = Due(job, job.next_run_time, entry.incarnation, entry.born, entry.last_slot, live)
-            taken.append((entry, entry.version, due))
+    def _let_go(self, job: Job) -> None:
+        self._parked.pop(job.id, None)
+        job._due = None
+        job._version += 1
+
+    def _delete(self, job: Job) -> None:
+        del self._jobs[job.id]
+        self._let_go(job)
+        # Whoever takes its id is another one.
+        self._incarnation = None
+
+    def _changed(self, job: Job, born: datetime | None) -> None:
+        if born is not None:
+            job._born = born
+            job._incarnation = self._new_incarnation()
+            job._last_slot = None
+        self._schedule(job)
+        self._sweep()
+
+    def _schedule(self, job: Job) -> None:
+        """Put a job where its next run time belongs."""
+        job._version += 1
+        was_parked = bool(self._parked) and self._parked.pop(job.id, None) is not None
+        next_run_time = job.next_run_time
+        due = None if next_run_time is None else next_run_time.timestamp()
+        if due == job._due and not was_parked:
+            return
+        job._due = due
+        if due is not None:
+            self._queue.push((due, job.id))
+
+    def _sweep(self) -> None:
+        """Forget what has been changed or removed before it was due, when it is much."""
+        if len(self._queue) > 2 * len(self._jobs) + 64:
+            self._queue.keep(self._stands)
+
+    def _take(self, until: float, limit: int, without: Collection[str]) -> list[tuple[int, Due]]:
+        """Take due jobs from the queue, with the versions at which they were read."""
+        taken: list[tuple[int, Due]] = []
+        while not taken and (items := self._queue.take(until, limit)):
+            for due, job_id in items:
+                job = self._jobs.get(job_id)
+                if job is None or job._due != due or job_id in self._parked:
+                    continue  # the item does not stand
+                slot = job.next_run_time
+                if job_id in without:
+                    self._parked[job_id] = job
+                elif slot is None or slot.timestamp() != due:
+                    # Somebody has changed the object, which is also his, and told nobody.
+                    self._schedule(job)
+                else:
+                    live = self._ledger.live(job_id)
+                    read = Due(job, slot, job._incarnation, job._born, job._last_slot, live)
+                    taken.append((job._version, read))
         return taken
 
     def _write(
-        self, in_hand: list[tuple[_Entry, int, Due]], plans: list[Plan | None]
+        self, in_hand: list[tuple[int, Due]], plans: list[Plan | None]
     ) -> list[tuple[Due, Plan]]:
         """Carry out those decisions whose ground still stands, and put back what was in hand."""
         won: list[tuple[Due, Plan]] = []
         runs: list[Run] = []
-        for (entry, version, due), plan in zip_longest(in_hand, plans):
-            if entry.version != version:
+        for (version, due), plan in zip_longest(in_hand, plans):
+            job = due.job
+            if job._version != version or job._incarnation != due.incarnation:
                 # Its ground has moved. If it is still to run, it is taken and decided anew.
-                if entry.due is not None:
-                    self._queue.push((entry.due, entry.job.id))
+                current = self._jobs.get(job.id)
+                if current is not None and current._due is not None:
+                    self._queue.push((current._due, job.id))
             elif plan is None:
-                self._park(entry)
+                self._parked[job.id] = job
             else:
                 won.append((due, plan))
                 runs += plan.opened
                 runs += plan.closed
                 if plan.next_run_time is None:
-                    self._delete(entry)
+                    self._delete(job)
                 else:
-                    entry.last_slot = plan.last_slot
-                    entry.job.next_run_time = plan.next_run_time
-                    self._schedule(entry)
+                    job._last_slot = plan.last_slot
+                    job.next_run_time = plan.next_run_time
+                    self._schedule(job)
         self._ledger.record(runs)
         return won
 
-    def _delete(self, entry: _Entry) -> None:
-        del self._entries[entry.job.id]
-        self._parked.pop(entry.job.id, None)
-        entry.due = None
-        entry.version += 1
-
-    def _schedule(self, entry: _Entry) -> None:
-        """Put a job where its next run time belongs."""
-        entry.version += 1
-        was_parked = self._parked.pop(entry.job.id, None)
-        next_run_time = entry.job.next_run_time
-        due = None if next_run_time is None else next_run_time.timestamp()
-        if due == entry.due and not was_parked:
-            return
-        entry.due = due
-        if due is None:
-            return
-        self._queue.push((due, entry.job.id))
-        if len(self._queue) > 2 * len(self._entries) + 64:
-            self._queue.keep(self._stands)
-
     def _stands(self, item: tuple[float, str]) -> bool:
-        entry = self._entries.get(item[1])
-        return entry is not None and entry.due == item[0] and item[1] not in self._parked
+        job = self._jobs.get(item[1])
+        return job is not None and job._due == item[0] and item[1] not in self._parked
 
-    def _top(self) -> _Entry | None:
-        """Return the entry that is due first, parked ones left out."""
+    def _top(self) -> Job | None:
+        """Return the job that is due first, parked ones left out."""
         while (item := self._queue.peek()) is not None:
             if self._stands(item):
-                return self._entries[item[1]]
+                return self._jobs[item[1]]
             self._queue.pop()
         return None
 
-    def _park(self, entry: _Entry) -> None:
-        self._parked[entry.job.id] = entry
-
     def _unpark(self, without: Collection[str]) -> None:
-        for job_id in [job_id for job_id in self._parked if job_id not in without]:
-            entry = self._parked.pop(job_id)
-            self._queue.push((cast("float", entry.due), job_id))
+        if self._parked:
+            for job_id in [job_id for job_id in self._parked if job_id not in without]:
+                job = self._parked.pop(job_id)
+                self._queue.push((cast("float", job._due), job_id))
 
     def _items_until(self, until: float) -> Iterator[tuple[float, str]]:
         """Yield what is due, by walking only the part of the heap that is."""
         yield from (
-            (entry.due, job_id)
-            for job_id, entry in self._parked.items()
-            if entry.due is not None and entry.due <= until
+            (job._due, job_id)
+            for job_id, job in self._parked.items()
+            if job._due is not None and job._due <= until
         )
         yield from {item for item in self._queue.until(until) if self._stands(item)}
 
 
-def _by_next_run_time(entry: _Entry) -> tuple[bool, float, str]:
-    return entry.due is None, entry.due or 0.0, entry.job.id
+def _by_next_run_time(job: Job) -> tuple[bool, float, str]:
+    return job._due is None, job._due or 0.0, job.id

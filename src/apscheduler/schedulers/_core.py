@@ -82,7 +82,8 @@ class SchedulerCore:
     def _log(
         self, level: int, message: str, *args: Any, exc_info: BaseException | None = None
     ) -> None:
-        say(self._logger, level, message, *args, exc_info=exc_info, stacklevel=3)
+        if self._logger.isEnabledFor(level):
+            say(self._logger, level, message, *args, exc_info=exc_info, stacklevel=3)
 
     def _now(self) -> datetime:
         return self._clock.now().astimezone(self.timezone)

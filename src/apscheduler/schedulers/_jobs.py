@@ -32,7 +32,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class JobMethods(SchedulerCore):
     """Jobs, in the job stores of a running scheduler or pending in a stopped one."""
 
-    _checked_defaults: tuple[tuple[tuple[str, Any], ...], dict[str, Any]] | None = None
+    _checked_defaults: tuple[dict[str, Any], dict[str, Any]] | None = None
     _create_trigger: Callable[[Any, dict[str, Any]], BaseTrigger]
 
     def add_job(
@@ -82,35 +82,43 @@ class JobMethods(SchedulerCore):
         :raises TypeError: if an argument is of the wrong type
         :raises ValueError: if the arguments do not suit the callable
         """
-        policy = {
-            "misfire_grace_time": misfire_grace_time,
-            "coalesce": coalesce,
-            "max_instances": max_instances,
-            "next_run_time": next_run_time,
-        }
-        job = Job(
+        policy: dict[str, Any] = {}
+        if misfire_grace_time is not undefined:
+            policy["misfire_grace_time"] = misfire_grace_time
+        if coalesce is not undefined:
+            policy["coalesce"] = coalesce
+        if max_instances is not undefined:
+            policy["max_instances"] = max_instances
+        if next_run_time is not undefined:
+            policy["next_run_time"] = next_run_time
+        job = Job._made(
             self,  # type: ignore[arg-type]  # every scheduler is a BaseScheduler
             id,
-            trigger=self._create_trigger(trigger, trigger_args),
-            executor=executor,
-            func=func,
-            args=() if args is None else _converted("args", tuple, args),
-            kwargs={} if kwargs is None else _converted("kwargs", dict, kwargs),
-            name=name,
-            **{option: given for option, given in policy.items() if given is not undefined},
+            self._create_trigger(trigger, trigger_args),
+            executor,
+            func,
+            () if args is None else _converted("args", tuple, args),
+            {} if kwargs is None else _converted("kwargs", dict, kwargs),
+            name,
+            policy,
+            {} if self.state == STATE_STOPPED else self._approved_defaults(),
         )
 
-        with self._jobstores_lock:
-            if self.state == STATE_STOPPED:
-                self._pending_jobs.append((job, jobstore, replace_existing))
-                self._log(
-                    logging.INFO,
-                    "Adding job tentatively -- it will be properly scheduled when the scheduler "
-                    "starts",
-                )
-                return job
+        if self.state == STATE_STOPPED and self._add_pending(job, jobstore, replace_existing):
+            return job
         self._real_add_job(job, jobstore, replace_existing)
         return job
+
+    def _add_pending(self, job: Job, jobstore: str, replace_existing: bool) -> bool:
+        with self._jobstores_lock:
+            if self.state != STATE_STOPPED:
+                return False  # It was started in the meantime.
+            self._pending_jobs.append((job, jobstore, replace_existing))
+        self._log(
+            logging.INFO,
+            "Adding job tentatively -- it will be properly scheduled when the scheduler starts",
+        )
+        return True
 
     def scheduled_job(
         self,
@@ -311,13 +319,13 @@ class JobMethods(SchedulerCore):
         """Complete a job, put it into its job store and tell of it."""
         now = self._clock.now()
         keep_phase = not hasattr(job, "next_run_time")
-        completed = self._defaults_for(job)
+        defaults = self._approved_defaults()
         if keep_phase:
             first = _engine.first_fire_time(job.trigger, now.astimezone(self.timezone))
             if first is not None and first.tzinfo is None:
                 first = convert_to_datetime(first, self.timezone, "next_run_time")
-            completed["next_run_time"] = first
-        job._apply(completed)
+            job.next_run_time = first
+        job._complete(defaults)
 
         # No event of a job may overtake the one that announces it.
         heard = self._hears(EVENT_JOB_ADDED)
@@ -338,17 +346,13 @@ class JobMethods(SchedulerCore):
                 holds.announced(job.id)
         self._wake_for(job)
 
-    def _defaults_for(self, job: Job) -> dict[str, Any]:
-        """Return what a job lacks of its policy, from the defaults of the scheduler."""
-        given = tuple(self._job_defaults.items())
-        if self._checked_defaults is None or self._checked_defaults[0] != given:
+    def _approved_defaults(self) -> dict[str, Any]:
+        """Return the policy of jobs that have none of their own."""
+        if self._checked_defaults is None or self._checked_defaults[0] != self._job_defaults:
             # Whether they are any good is only asked when a job needs them, and not for each job.
-            self._checked_defaults = given, job._approve(self._job_defaults)
-        return {
-            option: default
-            for option, default in self._checked_defaults[1].items()
-            if not hasattr(job, option)
-        }
+            approved = Job.__new__(Job)._approve(self._job_defaults)
+            self._checked_defaults = dict(self._job_defaults), approved
+        return self._checked_defaults[1]
 
     def _store_job(
         self, job: Job, alias: str, replace_existing: bool, keep_phase: bool, born: datetime

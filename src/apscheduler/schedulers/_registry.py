@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from apscheduler._config import PLUGINS, Plugin, create_plugin
+from apscheduler._config import PLUGINS, Plugin, load_plugin
 from apscheduler.events import (
     EVENT_EXECUTOR_ADDED,
     EVENT_EXECUTOR_REMOVED,
@@ -18,10 +18,11 @@ from apscheduler.jobstores.base import BaseJobStore
 from apscheduler.schedulers._core import STATE_RUNNING, STATE_STOPPED, SchedulerCore
 from apscheduler.triggers.base import BaseTrigger
 
-_PLUGIN_BASES: dict[str, type] = {
-    "trigger": BaseTrigger,
-    "executor": BaseExecutor,
-    "jobstore": BaseJobStore,
+#: By kind: the attributes that hold classes and entry points, and what a class must derive from.
+_PLUGINS: dict[str, tuple[str, str, type]] = {
+    "trigger": ("_trigger_classes", "_trigger_plugins", BaseTrigger),
+    "executor": ("_executor_classes", "_executor_plugins", BaseExecutor),
+    "jobstore": ("_jobstore_classes", "_jobstore_plugins", BaseJobStore),
 }
 
 
@@ -140,10 +141,12 @@ class RegistryMethods(SchedulerCore):
 
         :raises LookupError: if there is none by that name
         """
-        plugins = getattr(self, f"_{type_}_plugins")
-        classes = getattr(self, f"_{type_}_classes")
-        base = _PLUGIN_BASES[type_]
-        return create_plugin(type_, alias, constructor_kwargs, plugins, classes, base)
+        classes, plugins, base_class = _PLUGINS[type_]
+        known: dict[str, Any] = getattr(self, classes)
+        plugin_class = known.get(alias)
+        if plugin_class is None:
+            plugin_class = load_plugin(type_, alias, getattr(self, plugins), known, base_class)
+        return plugin_class(**constructor_kwargs)
 
     def _create_default_executor(self) -> BaseExecutor:
         """Return the executor that gets the alias ``default`` if the program names none."""

@@ -153,20 +153,23 @@ class BaseScheduler(ListingMethods, JobMethods, RunMethods, RegistryMethods, ABC
 
     def _create_trigger(self, trigger: Any, trigger_args: dict[str, Any]) -> BaseTrigger:
         """Return a trigger; if it is made here, times that name no zone are the scheduler's."""
-        if isinstance(trigger, BaseTrigger):
-            return trigger
         if trigger is None:
             trigger = "date"
         elif not isinstance(trigger, str):
+            if isinstance(trigger, BaseTrigger):
+                return trigger
             raise TypeError(
                 f"Expected a trigger instance or string, got {type(trigger).__name__} instead"
             )
         # Combined triggers have no times of their own.
         if trigger not in ("and", "or"):
             trigger_args.setdefault("timezone", self.timezone)
-        with clock.in_force(self._clock):
+        made: BaseTrigger
+        if clock.ambient() is self._clock:
             made = self._create_plugin_instance("trigger", trigger, trigger_args)
-        assert isinstance(made, BaseTrigger)
+        else:
+            with clock.in_force(self._clock):
+                made = self._create_plugin_instance("trigger", trigger, trigger_args)
         return made
 
     # -- life -----------------------------------------------------------------------------------

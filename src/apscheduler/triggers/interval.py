@@ -47,7 +47,6 @@ class IntervalTrigger(BaseTrigger):
         "_start_defaulted",
         "end_date",
         "interval",
-        "interval_length",
         "jitter",
         "start_date",
         "timezone",
@@ -57,7 +56,6 @@ class IntervalTrigger(BaseTrigger):
     start_date: datetime
     end_date: datetime | None
     interval: timedelta
-    interval_length: float
     jitter: float | None
 
     def __init__(
@@ -74,7 +72,6 @@ class IntervalTrigger(BaseTrigger):
     ) -> None:
         interval = _interval_of(weeks, days, hours, minutes, seconds)
         self.interval = interval
-        self.interval_length = interval.total_seconds()
         self.timezone = tz = given_timezone(timezone, start_date, end_date) or get_localzone()
         self._start_defaulted = start_date is None
         if start_date is None:
@@ -83,6 +80,11 @@ class IntervalTrigger(BaseTrigger):
             self.start_date = convert_to_datetime(start_date, tz, "start_date")
         self.end_date = convert_to_datetime(end_date, tz, "end_date")
         self.jitter = checked_jitter(jitter)
+
+    @property
+    def interval_length(self) -> float:
+        """The interval in seconds."""
+        return self.interval.total_seconds()
 
     def get_next_fire_time(
         self, previous_fire_time: datetime | None, now: datetime
@@ -106,10 +108,10 @@ class IntervalTrigger(BaseTrigger):
 
     def _first_not_before(self, now: datetime) -> datetime:
         start = self.start_date.astimezone(UTC)
-        ahead = now.astimezone(UTC) - start
-        return (
-            start if ahead <= timedelta(0) else start - (-ahead // self.interval) * self.interval
-        )
+        now = now.astimezone(UTC)
+        if now <= start:
+            return start
+        return start - ((start - now) // self.interval) * self.interval
 
     def _grid_point(self, fire_time: datetime) -> datetime:
         """Return the point that the jittered ``fire_time`` was scattered from."""
@@ -154,7 +156,6 @@ class IntervalTrigger(BaseTrigger):
         self.start_date = settings["start_date"]
         self.end_date = settings["end_date"]
         self.interval = settings["interval"]
-        self.interval_length = self.interval.total_seconds()
         self.jitter = settings.get("jitter")
         self._start_defaulted = False
 
