@@ -232,9 +232,10 @@ class Loop:
         decisions = 0
         while not self.stopping:
             claims = store.claim(now, decide, store.claim_limit, holds)
+            heard = self._notices.anybody_hears_of_submissions()
             for due, plan in claims.won:
                 holds.succeeded(due.job.id)
-                self._carry_out(store, alias, due.job, plan, late)
+                self._carry_out(store, alias, due.job, plan, late, heard)
             for due, error in claims.failed:
                 self._write_failed(alias, due.job, error, now)
             if len(claims.won) < store.claim_limit:
@@ -285,6 +286,8 @@ class Loop:
 
     def _presence_for(self, alias: str, executor: str) -> Presence:
         presence = cast("Presence", self._presence)
+        if not self._store_presence and not self._executor_presence:
+            return presence
         for other in (self._store_presence.get(alias), self._executor_presence.get(executor)):
             if other is not None and other.since > presence.since:
                 presence = other
@@ -297,14 +300,21 @@ class Loop:
         job: Job,
         plan: Plan,
         late: list[SchedulerEvent],
+        heard: bool,
     ) -> None:
-        """Do what was decided, now that it is written."""
-        told = [run for run in plan.closed if run.state is RunState.MISSED]
+        """Do what was decided, now that it is written.
+
+        :param heard: whether anybody hears of what is submitted, or removed
+        """
         if plan.closed:
             self._voice.tell(self._notices.closed, alias, job, plan.closed, late)
-        if plan.opened and self.runner.submit(Work(self.runner, store, alias, job, plan.opened)):
-            told += plan.opened
-        if self._notices.anybody_hears_of_submissions():
+        submitted = plan.opened and self.runner.submit(
+            Work(self.runner, store, alias, job, plan.opened)
+        )
+        if heard:
+            told = [run for run in plan.closed if run.state is RunState.MISSED]
+            if submitted:
+                told += plan.opened
             if told:
                 self._voice.tell(self._notices.submitted, alias, job, told, late)
             if plan.next_run_time is None:

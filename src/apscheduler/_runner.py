@@ -65,7 +65,7 @@ class Work:
 
     @property
     def clock(self) -> Clock:
-        return self._runner.clock
+        return self._runner._house._clock
 
     def begin(self, run: Run) -> Run | None:
         return self._runner.begin(self, run)
@@ -254,10 +254,11 @@ class Runner:
                 self._turns.store_failed(work.alias, error, self.clock.now())
                 begun = moved(run, transition)
             if begun is None:
-                self._forget(run)
+                self._ours.pop(run.id, None)
+                self._tell_those_who_wait()
                 return None
             run = begun
-        run = started(run, self.clock.now())
+        run = started(run, self._house._clock.now())
         self._ours[run.id] = run
         return run
 
@@ -266,7 +267,7 @@ class Runner:
 
         :param told: whether the listeners know already
         """
-        now = outcome.ended_at or self.clock.now()
+        now = outcome.ended_at or self._house._clock.now()
         try:
             transition = _engine.settle(now, run, outcome, self._new_id)
         except Exception as error:
@@ -319,13 +320,11 @@ class Runner:
             token = _ending.set(run.id)
             self._voice.tell(self._notices.ended, work.alias, after, end.outcome)
             _ending.reset(token)
-        self._forget(run)
-        self._turns.run_ended(work.alias, run, transition.follow_up)
-
-    def _forget(self, run: Run) -> None:
         # No lock where nobody waits: workers would queue for it.
         self._ours.pop(run.id, None)
-        self._tell_those_who_wait()
+        if self._awaited:
+            self._tell_those_who_wait()
+        self._turns.run_ended(work.alias, run, transition.follow_up)
 
     def _tell_those_who_wait(self) -> None:
         if self._awaited:

@@ -39,6 +39,9 @@ class RunState(StrEnum):
     SKIPPED = "skipped"
     MISSED = "missed"
 
+    # That of `Enum` is a Python function, and each fire looks states up several times.
+    __hash__ = str.__hash__
+
     @property
     def ended(self) -> bool:
         """Whether nothing follows."""

@@ -126,8 +126,8 @@ def _pack(run: Run) -> _Packed:
     return (
         run.id,
         run.job_id,
-        run.state.value,
-        run.kind.value,
+        run.state._value_,  # as `value`, which is a Python property
+        run.kind._value_,
         run.scheduled_at,
         run.first_scheduled_at,
         run.opened_at,

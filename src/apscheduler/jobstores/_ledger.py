@@ -82,8 +82,9 @@ class Ledger:
         if kept is None:
             return None
         after = moved(kept, transition)
-        self._unfiled.append(after)
-        if len(self._unfiled) > MAX_UNFILED:
+        unfiled = self._unfiled
+        unfiled.append(after)
+        if len(unfiled) > MAX_UNFILED:
             with self._lock:
                 self._file()
         return after
@@ -215,10 +216,11 @@ class Ledger:
 
     def _file(self) -> None:
         """Put the Runs that have ended where they belong."""
-        while self._unfiled:
-            run = self._unfiled.popleft()
+        unfiled, archive = self._unfiled, self._archive
+        while unfiled:
+            run = unfiled.popleft()
             self._no_longer_live(run)
-            self._archive.add(run)
+            archive.add(run)
 
     def _first_to_attend(self) -> Run | None:
         """Return the waiting Run that needs attention first."""

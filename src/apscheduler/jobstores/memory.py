@@ -265,7 +265,8 @@ class MemoryJobStore(ClaimingJobStore):
             else:
                 won.append((due, plan))
                 runs += plan.opened
-                runs += plan.closed
+                if plan.closed:
+                    runs += plan.closed
                 if plan.next_run_time is None:
                     self._delete(job)
                 else:

@@ -89,9 +89,9 @@ class IntervalTrigger(BaseTrigger):
     def get_next_fire_time(
         self, previous_fire_time: datetime | None, now: datetime
     ) -> datetime | None:
-        fire_time = self._next_on_grid(previous_fire_time, now)
         if not self.jitter:
-            return fire_time
+            return self._next_on_grid(previous_fire_time, now)
+        fire_time = self._next_on_grid(previous_fire_time, now)
         return self._unless_over(self._apply_jitter(fire_time, self.jitter, now))
 
     def _next_on_grid(self, previous: datetime | None, now: datetime) -> datetime | None:
@@ -102,7 +102,8 @@ class IntervalTrigger(BaseTrigger):
                 moment = self._grid_point(previous) + self.interval
             else:
                 moment = previous.astimezone(UTC) + self.interval
-            return self._unless_over(moment.astimezone(self.timezone))
+            fire_time = moment.astimezone(self.timezone)
+            return fire_time if self.end_date is None else self._unless_over(fire_time)
         except OverflowError:
             return None  # the calendar ends with the year 9999
 
