@@ -1,0 +1,18 @@
+"""Executors among greenlets, with the standard library as it is and patched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gevent_kit import WAYS, StartPython, names_in, run
+
+PROGRAMS = Path(__file__).with_name("gevent_programs.py")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", names_in(PROGRAMS))
+def test_among_greenlets(start_python: StartPython, name: str, way: str) -> None:
+    run(start_python, way, PROGRAMS, name)
