@@ -80,7 +80,10 @@ def test_the_entry_points_have_the_names_of_3_11() -> None:
     names = {group: set(points) for group, points in PROJECT["entry-points"].items()}
     assert names == {
         "apscheduler.triggers": {"date", "interval", "cron", "calendarinterval", "and", "or"},
-        "apscheduler.executors": {"debug", "threadpool", "processpool", "asyncio"},
+        "apscheduler.executors": {
+            *("debug", "threadpool", "processpool", "asyncio"),
+            *("gevent", "tornado", "twisted"),
+        },
         "apscheduler.jobstores": {"memory"},
     }
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
+
+from twisted.internet.selectreactor import SelectReactor
 
 from apscheduler.events import (
     EVENT_ALL,
@@ -23,6 +26,8 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.schedulers.blocking import BlockingScheduler
+from apscheduler.schedulers.tornado import TornadoScheduler
+from apscheduler.schedulers.twisted import TwistedScheduler
 
 #: How many seconds a test waits for what must happen.
 PATIENCE = 20
@@ -66,6 +71,8 @@ class Host(ABC):
     """A scheduler of one kind, and whatever it needs to wait in."""
 
     scheduler: BaseScheduler
+    #: Name of the thread in which coroutine functions run by default.
+    coroutines_run_in = "APScheduler-coroutines"
 
     def __init__(self, cls: type[Any], **options: Any) -> None:
         self.scheduler = cls(**{"timezone": "UTC", **options})
@@ -134,11 +141,15 @@ class BlockingHost(Host):
 class AsyncIOHost(Host):
     """Has an event loop in a thread of the test."""
 
+    scheduler_class: type[Any] = AsyncIOScheduler
+    coroutines_run_in = "event loop"
+
     def __init__(self, **options: Any) -> None:
-        super().__init__(AsyncIOScheduler, **options)
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="event loop")
         self._thread.start()
+        # On the loop, since one kind of scheduler looks for it when it is made.
+        self.on_loop(lambda: Host.__init__(self, self.scheduler_class, **options))
 
     def on_loop(self, func: Callable[[], Any]) -> Any:
         async def call() -> Any:
@@ -159,11 +170,62 @@ class AsyncIOHost(Host):
         self.loop.close()
 
 
+class TornadoHost(AsyncIOHost):
+    """Has an IO loop of Tornado in a thread of the test."""
+
+    scheduler_class = TornadoScheduler
+
+
+class TwistedHost(Host):
+    """Has a reactor of its own, which is not the global one, in a thread of the test."""
+
+    coroutines_run_in = "reactor"
+
+    def __init__(self, **options: Any) -> None:
+        self.reactor = SelectReactor()
+        super().__init__(TwistedScheduler, **{"reactor": self.reactor, **options})
+        self._thread = threading.Thread(
+            target=self.reactor.run, kwargs={"installSignalHandlers": False}, name="reactor"
+        )
+        self._thread.start()
+
+    def on_loop(self, func: Callable[[], Any]) -> Any:
+        answers: SimpleQueue[Any] = SimpleQueue()
+
+        def call() -> None:
+            try:
+                answers.put((func(), None))
+            except Exception as exc:
+                answers.put((None, exc))
+
+        self.reactor.callFromThread(call)
+        answer, exc = answers.get(timeout=PATIENCE)
+        if exc is not None:
+            raise exc
+        return answer
+
+    def start(self, **options: Any) -> None:
+        self.on_loop(lambda: self.scheduler.start(**options))
+
+    def close(self) -> None:
+        super().close()
+        self.reactor.callFromThread(self.reactor.stop)
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive()
+
+
 HOSTS: dict[str, type[Any]] = {
     "background": BackgroundHost,
     "blocking": BlockingHost,
     "asyncio": AsyncIOHost,
+    "tornado": TornadoHost,
+    "twisted": TwistedHost,
 }
+# Not beside the others: a process has one Qt, and the tests of Qt start one for each binding.
+if "APSCHEDULER_TEST_QT" in os.environ:
+    from qt_host import QtHost
+
+    HOSTS["qt"] = QtHost
 EXECUTORS: dict[str, Callable[[], BaseExecutor]] = {
     "threads": ThreadPoolExecutor,
     "in line": DebugExecutor,
