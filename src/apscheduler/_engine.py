@@ -25,6 +25,7 @@ from apscheduler.runs import (
     replace,
     value,
 )
+from apscheduler.triggers._asked import asked_in, trigger_of
 
 if TYPE_CHECKING:
     from apscheduler.job import Job
@@ -65,7 +66,7 @@ def plan(
     """
     # Moments are compared in UTC throughout: two times of one zone are compared by their wall
     # clocks. What is given here beside ``slot`` is in UTC.
-    job, trigger, slot = due.job, due.job.trigger, due.slot
+    job, trigger, slot = due.job, trigger_of(due.job), due.slot
     if room == 0:
         return None
     if due.last_slot is not None and slot <= due.last_slot:
@@ -181,8 +182,10 @@ def first_fire_time(trigger: BaseTrigger, now: datetime) -> datetime | None:
     The answer may lie in the past, and the job is then due at once; only a calendar interval,
     which counts from the day it started, goes on to its next day.
     """
+    steps_over = trigger._steps_over_past_start
+    trigger = asked_in(now.tzinfo, trigger)
     first = trigger.get_next_fire_time(None, now)
-    if not trigger._steps_over_past_start or first is None:
+    if not steps_over or first is None:
         return first
     now = now.astimezone(UTC)
     if first < now:
@@ -242,10 +245,26 @@ def _span(
     if following is not None and following <= until:
         # Too many to be listed, by a trigger that cannot calculate: step over the rest, unless
         # it would begin anew.
-        ahead = trigger.get_next_fire_time(None, now)
+        ahead = trigger.get_next_fire_time(None, until + _INSTANT)
         if ahead is None or ahead.astimezone(UTC) > following.astimezone(UTC):
-            following = ahead
+            return _last_until(trigger, following, until), count, ahead
     return last, count, following
+
+
+def _last_until(trigger: BaseTrigger, slot: datetime, until: datetime) -> datetime:
+    """Return the last slot <= ``until``, by asking what comes first from ever later moments on.
+
+    :param slot: a slot that is not after ``until``
+    """
+    begin, end = slot.astimezone(UTC), until.astimezone(UTC)
+    while begin < end:
+        middle = end - (end - begin) // 2
+        found = trigger.get_next_fire_time(None, middle)
+        if found is not None and middle <= found.astimezone(UTC) <= until:
+            slot, begin = found, found.astimezone(UTC)
+        else:
+            end = middle - _INSTANT
+    return slot
 
 
 def _earliest_startable(due: Due, presence: Presence) -> tuple[datetime | None, str]:

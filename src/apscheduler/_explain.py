@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from apscheduler.clock import UTC
 from apscheduler.runs import JobChange, JobChangeKind, Run, RunKind, RunState
+from apscheduler.triggers._asked import trigger_of
 
 if TYPE_CHECKING:
     from apscheduler.job import Job
@@ -16,6 +17,9 @@ _REMEDIES = {
     RunState.MISSED: "a longer misfire_grace_time, or None, lets it run late",
     RunState.SKIPPED: "a higher max_instances lets runs overlap",
 }
+
+_STILL_TO_COME = "that time is still to come"
+_BEGINNINGS = (JobChangeKind.ADDED, JobChangeKind.RESUMED)
 
 
 def explain(
@@ -44,7 +48,16 @@ def explain(
     answers = [run for run in runs if run.first_scheduled_at <= at <= run.scheduled_at]
     if answers:
         # The last attempt is what became of it; a Run that is about this time alone says more.
-        answer = max(answers, key=lambda run: (_is(run.scheduled_at, at), run.attempt, run.id))
+        # That somebody asked for a run at this very moment says nothing of the slot.
+        answer = max(
+            answers,
+            key=lambda run: (
+                run.kind is not RunKind.MANUAL,
+                _is(run.scheduled_at, at),
+                run.attempt,
+                run.id,
+            ),
+        )
         return f"{_tell(answer)}."
     return f'Job "{job_id}" has no run for {shown}: {_why_none(job, changes, at, now)}.'
 
@@ -68,12 +81,27 @@ def _tell(run: Run) -> str:
         case RunState.CANCELLED | RunState.LOST:
             return f"{subject} was {run.state}{reason}"
     end = "succeeded" if run.state is RunState.SUCCEEDED else str(run.state).replace("_", " ")
-    error = f" with {run.error.splitlines()[-1]}" if run.error else ""
+    cause = _cause(run)
     if run.started_at is None or run.ended_at is None:
-        return f"{subject} {end}{error}{reason}"
+        return f"{subject} {end}{cause}"
     late = _duration(run.started_at - run.scheduled_at)
     took = _duration(run.ended_at - run.started_at)
-    return f"{subject} started {late} late and {end} after {took}{error}{reason}"
+    return f"{subject} started {late} late and {end} after {took}{cause}"
+
+
+def _cause(run: Run) -> str:
+    """Return why a Run ended as it did, without saying it twice."""
+    reason = run.reason or ""
+    if not run.error or not run.error.strip():
+        return f": {reason}" if reason else ""
+    error = run.error.splitlines()[-1]
+    if reason in run.error:
+        return f" with {error}"
+    # The text of an exception is at the end of many a reason; its type says more.
+    text = error.partition(": ")[2]
+    if text and reason.endswith(text):
+        return f": {reason.removesuffix(text)}{error}"
+    return f" with {error}: {reason}"
 
 
 def _what_is_next(job: Job | None, changes: Sequence[JobChange], now: datetime) -> str:
@@ -102,6 +130,13 @@ def _why_not_scheduled(changes: Sequence[JobChange]) -> str:
 
 
 def _why_none(job: Job | None, changes: Sequence[JobChange], at: datetime, now: datetime) -> str:
+    next_run_time: datetime | None = getattr(job, "next_run_time", None)
+    fires, following = False, None
+    if job is not None and next_run_time is not None:
+        fires, following = _whether_it_fires(job, next_run_time, at)
+        if fires and at >= next_run_time:
+            # Whatever was changed before, that is how it is now.
+            return _STILL_TO_COME if at > now else "it is due, and waits for the scheduler"
     before = [change for change in changes if change.at <= at]
     after = [change for change in changes if change.at > at]
     # What the changes had made of the job by then: the last of those that still hold.
@@ -114,37 +149,50 @@ def _why_none(job: Job | None, changes: Sequence[JobChange], at: datetime, now: 
             return f"the job was removed at {since}"
         if kind is JobChangeKind.EXHAUSTED:
             return "its trigger was exhausted"
+    # At the moment of a change itself, too, a slot may have been planned.
+    at_once = [c for c in before if _is(c.at, at) and c.kind not in _BEGINNINGS]
+    if after or at_once:
+        return _why_not_after(after[0] if after else at_once[-1])
     if job is None:
         return "the job does not exist, and nothing that old is on record"
-    if after and after[0].kind is JobChangeKind.ADDED:
-        return f"the job was added at {_time(after[0].at)}"
     if not hasattr(job, "next_run_time"):
         return "the job is pending until the scheduler starts"
-    next_run_time = job.next_run_time
     if next_run_time is None:
         return _why_not_scheduled(changes)
-    if at < next_run_time and after:
-        what, when = after[0].kind, _time(after[0].at)
-        return f"the job was {what} at {when}, after that time had been planned"
-    return _whether_it_fires(job, next_run_time, at, now)
-
-
-def _whether_it_fires(job: Job, next_run_time: datetime, at: datetime, now: datetime) -> str:
-    if at >= next_run_time:
-        last, _ = job.trigger._last_due(next_run_time, at)
-        following = job.trigger.get_next_fire_time(last, at)
-        fires = _is(last, at)
-    else:
-        following = job.trigger.get_next_fire_time(None, at)
-        fires = following is not None and _is(following, at)
     if not fires:
         then = f"; the next one is {_time(following)}" if following else ""
         return f"its trigger does not fire then{then}"
     if at > now:
-        return "that time is still to come"
-    if at >= next_run_time:
-        return "it is due, and waits for the scheduler"
+        return _STILL_TO_COME
     return "that was before the job was added, or longer ago than records are kept"
+
+
+def _why_not_after(change: JobChange) -> str:
+    """Return why there is no run for a time before a change."""
+    when = _time(change.at)
+    match change.kind:
+        case JobChangeKind.ADDED:
+            return f"the job was added at {when}"
+        case JobChangeKind.RESUMED:
+            return f"the job was paused until it was resumed at {when}"
+        case JobChangeKind.REMOVED:
+            return f"the job was removed at {when}, before a run for that time began"
+    return f"the job was {change.kind} at {when}, after that time had been planned"
+
+
+def _whether_it_fires(
+    job: Job, next_run_time: datetime, at: datetime
+) -> tuple[bool, datetime | None]:
+    """Tell whether a job has a slot at a moment, and which one follows if it has not."""
+    trigger = trigger_of(job)
+    if at >= next_run_time:
+        last, _ = trigger._last_due(next_run_time, at)
+        following = trigger.get_next_fire_time(last, at)
+        if _is(last, at) or following is None or following.timestamp() > at.timestamp():
+            return _is(last, at), following
+        # Those between are too many to be listed.
+    following = trigger.get_next_fire_time(None, at)
+    return following is not None and _is(following, at), following
 
 
 def _resumed(after: Sequence[JobChange]) -> str:

@@ -107,6 +107,11 @@ class Loop:
         self.promise = None
         self.stopping = False
 
+    def abandon(self) -> None:
+        """Do nothing any more: this is a fork, and the loop is the parent's."""
+        self.stopping = True
+        self.runner.abandon()
+
     def store_added(self, alias: str) -> None:
         """A job store joins a running scheduler."""
         self._store_presence[alias] = Presence(
@@ -181,6 +186,8 @@ class Loop:
     def _turn_store(
         self, alias: str, now: datetime, deadline: float | None, late: list[SchedulerEvent]
     ) -> datetime | None:
+        if self.stopping:
+            return None
         trouble = self.troubles.get(alias)
         if trouble is not None:
             if now < trouble.retry_at:

@@ -23,6 +23,7 @@ from apscheduler.events import (
 )
 from apscheduler.executors.base import ShuttingDownError
 from apscheduler.runs import Outcome, Run, RunKind, RunState
+from apscheduler.triggers._asked import trigger_of
 
 if TYPE_CHECKING:
     from apscheduler.job import Job
@@ -175,4 +176,4 @@ class Notices:
         """Return the run times that 3.x would have listed."""
         if run.count == 1 or job.coalesce:
             return [run.scheduled_at]
-        return slots_between(job.trigger, run, MAX_SLOTS_TOLD)
+        return slots_between(trigger_of(job), run, MAX_SLOTS_TOLD)

@@ -152,6 +152,10 @@ class Runner:
         ended = {end.transition.run.id for end in tuple(self._unwritten)}
         return not (self._ours.keys() - ended - {but})
 
+    def abandon(self) -> None:
+        """Do nothing any more: this is a fork, and all Runs are the parent's."""
+        self.__class__ = _Abandoned
+
     def submit(self, work: Work) -> bool:
         """Hand work to its executor; return whether that took it."""
         for run in work.runs:
@@ -206,7 +210,9 @@ class Runner:
             )
         outcome = Outcome(state, exception=error, reason=reason, refused=True)
         for run in work.runs:
-            if run.id in self._ours and (begun := self.begin(work, run)) is not None:
+            # As far as it has come: a foreign executor refuses what has begun already.
+            known = self._ours.get(run.id)
+            if known is not None and (begun := self.begin(work, known)) is not None:
                 self.finished(work, begun, outcome)
 
     def _submit_to_foreign(self, executor: BaseExecutor, work: Work) -> None:
@@ -343,3 +349,19 @@ class Runner:
             except BaseException:
                 self._unwritten.appendleft(end)
                 raise
+
+
+class _Abandoned(Runner):
+    """What the runner of the parent is in a fork, where a job may go on that it has started."""
+
+    def submit(self, work: Work) -> bool:
+        return False
+
+    def begin(self, work: Work, run: Run) -> Run | None:
+        return None
+
+    def finished(self, work: Work, run: Run, outcome: Outcome, told: bool = False) -> None:
+        pass
+
+    def write_left_over(self, alias: str) -> None:
+        pass

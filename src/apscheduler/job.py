@@ -10,6 +10,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Self
 
 from apscheduler.clock import UTC
+from apscheduler.triggers._asked import asked_in
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.util import (
     check_callable_args,
@@ -271,7 +272,7 @@ class Job:
         for moment in self._due_times(now):
             times.append(moment)
             if len(times) == MAX_COALESCED and self.coalesce:
-                last, count = self.trigger._last_due(moment, now)
+                last, count = asked_in(now.tzinfo, self.trigger)._last_due(moment, now)
                 if count > 1:
                     times.append(last)
                 break
@@ -280,13 +281,13 @@ class Job:
     def _due_times(self, now: datetime) -> Iterator[datetime]:
         # In UTC, because two times of one zone are compared by their wall clocks.
         until, before = now.astimezone(UTC), None
-        moment = self.next_run_time
+        moment, trigger = self.next_run_time, asked_in(now.tzinfo, self.trigger)
         while moment is not None:
             instant = moment.astimezone(UTC)
             if instant > until or (before is not None and instant <= before):
                 return  # not due, or a trigger that does not advance
             yield moment
-            before, moment = instant, self.trigger.get_next_fire_time(moment, now)
+            before, moment = instant, trigger.get_next_fire_time(moment, now)
 
     def __getstate__(self) -> dict[str, Any]:
         if self.func_ref is None:

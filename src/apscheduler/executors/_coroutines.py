@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
-import os
+import sys
 import threading
 from collections.abc import Awaitable
-from typing import Any, Final
-from weakref import WeakSet
+from concurrent.futures import Future
+from typing import Any, Final, TypeVar
 
+from apscheduler import _fork
+
+T = TypeVar("T")
 Interrupt = KeyboardInterrupt | SystemExit
 
 
@@ -22,7 +26,7 @@ class CoroutineThread:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._line: _Line | None = None
-        _coroutine_threads.add(self)
+        _fork.watch(self)
 
     def run(self, awaitable: Awaitable[Any]) -> Any:
         """Wait until ``awaitable`` is done, and return its value or raise its exception.
@@ -52,16 +56,15 @@ class CoroutineThread:
             line = self._line
             # A coroutine that runs another one in line would wait for its own thread for ever,
             # so that one gets a thread of its own.
-            if line is None or line.thread is threading.current_thread():
+            if line is None or line.ident == threading.get_ident():
                 line = _Line()
                 self._line = self._line or line
             line.calls += 1
             return line
 
-    def _forget(self) -> None:
+    def _after_fork(self) -> None:
         if self._line is not None:
-            # Not collected either: closing a loop also changes what parent and child share.
-            _inherited.append(self._line)
+            _fork.keep(self._line)
         self._lock = threading.Lock()
         self._line = None
 
@@ -69,24 +72,40 @@ class CoroutineThread:
 class _Line:
     """One loop with its thread, and how many calls wait for it."""
 
+    loop: asyncio.AbstractEventLoop
+    ident: int
+
     def __init__(self) -> None:
         self.calls = 0
-        self._runner = asyncio.Runner()
-        self.loop = self._runner.get_loop()
-        self.thread = threading.Thread(
-            target=self._serve, name="APScheduler-coroutines", daemon=True
-        )
-        try:
-            self.thread.start()
-        except BaseException:
-            self._runner.close()
-            raise
+        self._error: BaseException | None = None
+        ready = _native("allocate_lock")()
+        ready.acquire()
+        if _threads_are_greenlets():
+            # A loop in a greenlet would pass for that of all others of its thread.
+            _native("start_new_thread")(self._serve, (ready,))
+        else:
+            threading.Thread(
+                target=self._serve, args=(ready,), name="APScheduler-coroutines", daemon=True
+            ).start()
+        ready.acquire()
+        if self._error is not None:
+            raise self._error
 
     def stop(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
 
-    def _serve(self) -> None:
-        with self._runner:
+    def _serve(self, ready: _thread.LockType) -> None:
+        # All of it here: a loop, or what it is made of, may belong to the thread that made it.
+        try:
+            runner = asyncio.Runner()
+            self.loop = runner.get_loop()
+            self.ident = threading.get_ident()
+        except BaseException as exc:
+            self._error = exc
+            return
+        finally:
+            ready.release()
+        with runner:
             while True:
                 try:
                     self.loop.run_forever()
@@ -96,6 +115,17 @@ class _Line:
                     continue
 
 
+def _threads_are_greenlets() -> bool:
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and monkey.is_module_patched("threading")
+
+
+def _native(name: str) -> Any:
+    """Return what the operating system's threads have by that name in ``_thread``."""
+    monkey = sys.modules.get("gevent.monkey")
+    return getattr(_thread, name) if monkey is None else monkey.get_original("_thread", name)
+
+
 def await_on(loop: asyncio.AbstractEventLoop, awaitable: Awaitable[Any]) -> Any:
     """Wait in this thread for an awaitable that runs on a loop of another thread.
 
@@ -103,13 +133,21 @@ def await_on(loop: asyncio.AbstractEventLoop, awaitable: Awaitable[Any]) -> Any:
     """
     future = asyncio.run_coroutine_threadsafe(_settle(awaitable), loop)
     try:
-        result, interrupt = future.result()
+        result, interrupt = _result_of(future)
     except BaseException:
         future.cancel()
         raise
     if interrupt is not None:
         raise interrupt
     return result
+
+
+def _result_of(future: Future[T]) -> T:
+    if "gevent.hub" in sys.modules:
+        from apscheduler.executors._greenlets import result_of
+
+        return result_of(future)
+    return future.result()
 
 
 async def _settle(awaitable: Awaitable[Any]) -> tuple[Any, Interrupt | None]:
@@ -127,16 +165,6 @@ async def _settle(awaitable: Awaitable[Any]) -> tuple[Any, Interrupt | None]:
             ) from exc
         raise
 
-
-def _after_fork_in_child() -> None:
-    for thread in list(_coroutine_threads):
-        thread._forget()
-
-
-_coroutine_threads: WeakSet[CoroutineThread] = WeakSet()
-_inherited: Final[list[_Line]] = []
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 #: For jobs that run without a scheduler in reach, such as those in a worker process.
 PROCESS_COROUTINES: Final = CoroutineThread()

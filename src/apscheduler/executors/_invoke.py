@@ -131,10 +131,18 @@ def invoke(job: Job, run: Run, now: Now, logger: logging.Logger, await_: Await) 
     return Outcome(RunState.SUCCEEDED, run.started_at, ended_at, result)
 
 
-async def ainvoke(job: Job, run: Run, now: Now, logger: logging.Logger) -> Outcome:
+async def ainvoke(
+    job: Job,
+    run: Run,
+    now: Now,
+    logger: logging.Logger,
+    await_: Callable[[Awaitable[Any]], Awaitable[Any]] | None = None,
+) -> Outcome:
     """Do the same as `invoke` on the running event loop.
 
     If the surrounding task is cancelled, the Run ends cancelled and the task goes on.
+
+    :param await_: wraps an awaitable that the function has returned
     """
     verbose = logger.isEnabledFor(logging.INFO)
     if verbose:
@@ -143,7 +151,7 @@ async def ainvoke(job: Job, run: Run, now: Now, logger: logging.Logger) -> Outco
     try:
         result = job.func(*job.args, **job.kwargs)
         if result is not None and hasattr(type(result), "__await__"):
-            result = await result
+            result = await (result if await_ is None else await_(result))
         ended_at = now()
     except BaseException as exc:
         return _failure(job, run, exc, now, logger, _end_of_task(exc))
@@ -158,9 +166,10 @@ async def ainvoke(job: Job, run: Run, now: Now, logger: logging.Logger) -> Outco
 
 
 def _end_of_task(exc: BaseException) -> RunState:
-    from asyncio import CancelledError, current_task
+    from asyncio import CancelledError, _get_running_loop, current_task
 
-    if isinstance(exc, CancelledError):
+    # Without a loop, it is another framework that runs the coroutine.
+    if isinstance(exc, CancelledError) and _get_running_loop() is not None:
         task = current_task()
         # A function may also raise it by itself; that is an error like any other.
         if task is not None and task.cancelling():

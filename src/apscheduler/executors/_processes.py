@@ -19,6 +19,8 @@ from multiprocessing.reduction import ForkingPickler
 from pickle import PicklingError, UnpicklingError
 from typing import Any, Final, ParamSpec, TypeVar
 
+from apscheduler._fork import disown_threads
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -107,6 +109,14 @@ class ProcessPool(Executor):
                 process.join()
             self._processes.clear()
 
+    def after_fork(self) -> None:
+        """Let the end of a child process leave the workers, which are the parent's, alone."""
+        disown_threads(self.threads)
+        # At its end a process waits for all that it has started, or takes itself to have started.
+        listed: set[BaseProcess] = getattr(multiprocessing.process, "_children", set())
+        for process in list(self._processes.values()):
+            listed.discard(process)
+
     def _worker(self) -> _Worker:
         worker: _Worker | None = getattr(self._own, "worker", None)
         if worker is not None:
@@ -154,6 +164,10 @@ class _Worker:
         self.calls = 0
         self.dead = False
         self._connection, theirs = context.Pipe()
+        if os.name == "posix":
+            # gevent, when it has patched `socket`, hands out pipes that do not wait.
+            os.set_blocking(self._connection.fileno(), True)
+            os.set_blocking(theirs.fileno(), True)
         # BaseContext has no type for what each of its subclasses does have.
         self.process: BaseProcess = context.Process(  # type: ignore[attr-defined]
             target=_serve, args=(theirs, initializer, initargs)

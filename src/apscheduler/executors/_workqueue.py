@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError, Future
+from concurrent.futures import thread as pools
 from queue import Empty, SimpleQueue
 from typing import Final
 
@@ -53,7 +53,6 @@ class WorkQueue:
         self._lock = threading.Lock()
         self._drainers = 0
         self.closed = False
-        self.pid = os.getpid()
         # In seconds: a moving average, and when a thread last took something up.
         self._average = HORIZON
         self._taken_at = 0.0
@@ -68,6 +67,11 @@ class WorkQueue:
         with self._lock:
             if self.closed:
                 raise ShuttingDownError("cannot schedule new futures after shutdown")
+            if getattr(pools, "_shutdown", False):
+                # Pools take no more drainers. The interpreter waits for those there are, and with
+                # ever more to do they would not end.
+                message = "cannot schedule new futures after interpreter shutdown"
+                raise ShuttingDownError(message, interpreter=True)
             if self._mailboxes:
                 self._mailboxes.pop().put(work)
                 return
@@ -84,6 +88,13 @@ class WorkQueue:
             self.closed = True
             while self._mailboxes:
                 self._mailboxes.pop().put(None)
+
+    def after_fork(self) -> None:
+        """Let go, in a child process, of Works and drainers: they are the parent's."""
+        self._lock = threading.Lock()
+        self.closed = True
+        self._works.clear()
+        self._mailboxes.clear()
 
     def load(self) -> Load:
         """Return how busy the threads are."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import Executor
 from datetime import datetime
 from functools import partial
 from inspect import CORO_CREATED, getcoroutinestate, iscoroutinefunction
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
+from apscheduler import _fork
 from apscheduler.executors._coroutines import await_on
 from apscheduler.executors._invoke import ainvoke, invoke
 from apscheduler.executors.base import (
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from apscheduler.schedulers.base import BaseScheduler
 
 CANCELLED = "its task was cancelled"
+SHUT_DOWN = "its executor was shut down"
 
 
 class AsyncIOExecutor(RunExecutor):
@@ -46,8 +49,7 @@ class AsyncIOExecutor(RunExecutor):
 
     def start(self, scheduler: BaseScheduler, alias: str) -> None:
         super().start(scheduler, alias)
-        host: Any = scheduler
-        self._eventloop = host._eventloop
+        self._eventloop = self._loop_of(scheduler)
         self._pending_futures = set()
         self._closed = False
 
@@ -56,7 +58,8 @@ class AsyncIOExecutor(RunExecutor):
 
         A plain function that has begun goes on in its thread, but nobody hears of its end.
 
-        :param wait: without effect, since the loop would have to wait for itself; see `wait_idle`
+        :param wait: without effect, since the loop would have to wait for itself; to wait for what
+            is running, close the scheduler with `AsyncIOScheduler.aclose`
         """
         self._closed = True
         if not self._pending_futures:
@@ -66,10 +69,11 @@ class AsyncIOExecutor(RunExecutor):
         else:
             self._cancel_all()
 
-    async def wait_idle(self) -> None:
-        """Wait until nothing is running, apart from the caller."""
-        while others := self._pending_futures - {asyncio.current_task()}:
-            await asyncio.wait(others)
+    def after_fork(self) -> None:
+        super().after_fork()
+        _fork.keep(self._pending_futures)
+        self._pending_futures = set()
+        self._closed = True
 
     def load(self) -> Load:
         return Load(workers=None, busy=len(self._pending_futures), queued=0)
@@ -95,7 +99,7 @@ class AsyncIOExecutor(RunExecutor):
             self._refuse(work, exc)
 
     def _start_task(self, work: Work) -> None:
-        call = self._call_on_loop if is_async(work.job.func) else self._call_in_thread
+        call = self._call_on_loop if self._is_async(work.job.func) else self._call_in_thread
         task = _WorkTask(self._run(work, call), loop=self._eventloop)
         task.work, task.executor = work, self
         self._pending_futures.add(task)
@@ -124,10 +128,13 @@ class AsyncIOExecutor(RunExecutor):
 
     async def _call_in_thread(self, work: Work, run: Run) -> Outcome:
         try:
-            return await self._eventloop.run_in_executor(None, self._call_now, work, run)
+            threads = self._threads()
+            return await self._eventloop.run_in_executor(threads, self._call_now, work, run)
         except asyncio.CancelledError as exc:
             return Outcome(RunState.CANCELLED, run.started_at, exception=exc, reason=CANCELLED)
         except Exception as exc:
+            if self._closed:  # between two Runs of a batch
+                return Outcome(RunState.CANCELLED, exception=exc, reason=SHUT_DOWN)
             reason = f"it was not submitted: {exc}"
             return Outcome(RunState.FAILED, exception=exc, reason=reason, refused=True)
 
@@ -138,6 +145,19 @@ class AsyncIOExecutor(RunExecutor):
 
     def _await(self, awaitable: Awaitable[Any]) -> Any:
         return await_on(self._eventloop, awaitable)
+
+    # -- for executors on loops that are asyncio's underneath -----------------------------------
+
+    def _loop_of(self, scheduler: Any) -> asyncio.AbstractEventLoop:
+        loop: asyncio.AbstractEventLoop = scheduler._eventloop
+        return loop
+
+    def _threads(self) -> Executor | None:
+        """Return where plain functions run, None for the default executor of the loop."""
+        return None
+
+    def _is_async(self, func: Callable[..., Any]) -> bool:
+        return is_async(func)
 
     def _is_on_loop(self) -> bool:
         return asyncio._get_running_loop() is self._eventloop
@@ -158,10 +178,10 @@ class AsyncIOExecutor(RunExecutor):
 
         arguments = job, job._jobstore_alias, run_times, self._logger.name
         future: asyncio.Future[Any]
-        if is_async(job.func):
+        if self._is_async(job.func):
             future = self._eventloop.create_task(run_coroutine_job(*arguments))
         else:
-            future = self._eventloop.run_in_executor(None, run_job, *arguments)
+            future = self._eventloop.run_in_executor(self._threads(), run_job, *arguments)
         future.add_done_callback(report)
         self._pending_futures.add(future)
 
@@ -188,9 +208,15 @@ class _WorkTask(asyncio.Task[None]):
 
 def is_async(func: Callable[..., Any]) -> bool:
     """Tell whether calling ``func`` makes a coroutine, and so takes no time."""
+    func = innermost(func)
+    return iscoroutinefunction_partial(func) or iscoroutinefunction(type(func).__call__)
+
+
+def innermost(func: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what a partial, or a partial of one, calls in the end."""
     while isinstance(func, partial):
         func = func.func
-    return iscoroutinefunction_partial(func) or iscoroutinefunction(type(func).__call__)
+    return func
 
 
 def _cancelled(work: Work, runs: Iterator[Run]) -> None:

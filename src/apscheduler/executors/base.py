@@ -120,9 +120,7 @@ class BaseExecutor(ABC):
         :param alias: the name under which the scheduler knows it
         """
         if self._pid != os.getpid():
-            # What was running when this process was forked off reports to the other one.
-            self._pid = os.getpid()
-            self._instances.clear()
+            self.after_fork()
         self._scheduler = scheduler
         self._lock = scheduler._create_lock()
         self._alias = alias
@@ -133,6 +131,17 @@ class BaseExecutor(ABC):
 
         :param wait: whether to return only when the running and queued ones have ended
         """
+
+    def after_fork(self) -> None:
+        """Let go, in a child process that was just forked off, of what belongs to the parent.
+
+        That is everything that was running, and every lock and connection. An extension must not
+        wait, take a lock or log. `start` may follow.
+        """
+        self._pid = os.getpid()
+        self._instances.clear()
+        if self._lock is not None and self._scheduler is not None:
+            self._lock = self._scheduler._create_lock()
 
     def submit_job(self, job: Job, run_times: list[datetime]) -> None:
         """Run a job once for each of ``run_times``, one after the other.

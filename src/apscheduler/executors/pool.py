@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Executor, Future
@@ -12,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from apscheduler import clock
+from apscheduler._fork import disown_threads
 from apscheduler.executors._invoke import await_alone, invoke
 from apscheduler.executors._workqueue import WorkQueue
 from apscheduler.executors.base import BaseExecutor, Load, RunExecutor, Work, run_as_told, run_job
@@ -60,14 +60,18 @@ class _WorkerExecutor(BasePoolExecutor, RunExecutor):
 
     def start(self, scheduler: BaseScheduler, alias: str) -> None:
         super().start(scheduler, alias)
-        # A pool is of no use after its shutdown, nor in a fork of the process that made it.
-        if self._works.closed or self._works.pid != os.getpid():
-            self._pool = self._new_pool()
-            self._works = self._new_queue()
+        if self._works.closed:
+            self._renew()
 
     def shutdown(self, wait: bool = True) -> None:
         self._works.close()
         super().shutdown(wait)
+
+    def after_fork(self) -> None:
+        super().after_fork()
+        self._works.after_fork()
+        self._abandon(self._pool)
+        self._renew()
 
     def submit_runs(self, work: Work) -> None:
         self._works.put(work)
@@ -78,11 +82,18 @@ class _WorkerExecutor(BasePoolExecutor, RunExecutor):
     def load(self) -> Load:
         return self._works.load()
 
+    def _renew(self) -> None:
+        self._pool = self._new_pool()
+        self._works = self._new_queue()
+
     def _new_queue(self) -> WorkQueue:
         return WorkQueue(self._max_workers, self._submit_drainer, self._call, self._refuse)
 
     @abstractmethod
     def _new_pool(self) -> Executor: ...
+
+    @abstractmethod
+    def _abandon(self, pool: Any) -> None: ...
 
     @abstractmethod
     def _submit_drainer(self, drain: Callable[[], None]) -> Future[None]: ...
@@ -111,6 +122,9 @@ class ThreadPoolExecutor(_WorkerExecutor):
 
     def _new_pool(self) -> ThreadPool:
         return ThreadPool(self._max_workers, **self._pool_kwargs)
+
+    def _abandon(self, pool: ThreadPool) -> None:
+        disown_threads(pool)
 
     def _submit_drainer(self, drain: Callable[[], None]) -> Future[None]:
         return self._pool.submit(drain)
@@ -149,6 +163,9 @@ class ProcessPoolExecutor(_WorkerExecutor):
         from apscheduler.executors._processes import ProcessPool
 
         return ProcessPool(self._max_workers, **self.pool_kwargs)
+
+    def _abandon(self, pool: ProcessPool) -> None:
+        pool.after_fork()
 
     def _submit_drainer(self, drain: Callable[[], None]) -> Future[None]:
         return self._pool.threads.submit(drain)

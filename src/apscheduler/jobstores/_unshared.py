@@ -240,14 +240,23 @@ class UnsharedJobStore(ClaimingJobStore):
             if job_id in without:
                 continue
             job = self.store.lookup_job(job_id)
-            del self._unsure[job_id]
-            if self._lives.get(job_id) is not life or life.version != version:
-                continue
-            if job is due.job:
-                self._carry_out(claims, due, plan, life)
+            if self._lives.get(job_id) is not life:
+                del self._unsure[job_id]
                 continue
             stored = _timestamp(job.next_run_time if job else None)
-            if stored == _timestamp(plan.next_run_time) != due.slot.timestamp():
+            written = stored == _timestamp(plan.next_run_time) != due.slot.timestamp()
+            if life.version != version:
+                # Its ground has moved: the slot is decided anew, and for that it is put back.
+                if job is not None and (written or job is due.job):
+                    if written:
+                        job.next_run_time = due.slot
+                    self.store.update_job(job)
+                del self._unsure[job_id]
+                continue
+            del self._unsure[job_id]
+            if job is due.job:
+                self._carry_out(claims, due, plan, life)
+            elif written:
                 self._written(due, plan)
                 claims.won.append((due, plan))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -58,6 +58,17 @@ class BaseJobStore(ABC):
 
     def shutdown(self) -> None:  # noqa: B027
         """Free what the store holds on to."""
+
+    def after_fork(self) -> Iterable[Job]:
+        """Let go, in a child process that was just forked off, of what belongs to the parent.
+
+        That is every lock and connection, the latter without closing it. An extension must not
+        wait, take a lock or log. `start` may follow.
+
+        :return: the jobs that are kept in this process only. The store has forgotten them; they
+            are added to it anew when the scheduler is started in the child
+        """
+        return ()
 
     @abstractmethod
     def lookup_job(self, job_id: str) -> Job | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import count, zip_longest
 from threading import RLock
@@ -26,6 +26,9 @@ class MemoryJobStore(ClaimingJobStore):
 
     def __init__(self) -> None:
         super().__init__()
+        self._begin()
+
+    def _begin(self) -> None:
         # What is known beside a job stands in private attributes of the job itself, since a
         # second object for each job would cost as much again: ``_due``, the timestamp of its next
         # run time, None while it is paused or once it is gone; ``_version``, which grows with
@@ -44,6 +47,11 @@ class MemoryJobStore(ClaimingJobStore):
 
     def shutdown(self) -> None:
         self.remove_all_jobs()
+
+    def after_fork(self) -> Iterable[Job]:
+        jobs = self._jobs
+        self._begin()
+        return jobs.values()
 
     def lookup_job(self, job_id: str) -> Job | None:
         return self._jobs.get(job_id)
@@ -197,7 +205,7 @@ class MemoryJobStore(ClaimingJobStore):
         job._version += 1
 
     def _delete(self, job: Job) -> None:
-        del self._jobs[job.id]
+        self._jobs.pop(job.id, None)
         self._let_go(job)
         # Whoever takes its id is another one.
         self._incarnation = None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager
 from datetime import datetime, tzinfo
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from apscheduler import _fork
 from apscheduler._log import say
 from apscheduler._loop import Loop
 from apscheduler.clock import Clock
@@ -65,14 +67,24 @@ class SchedulerCore:
 
     def __init__(self) -> None:
         self._executors: dict[str, BaseExecutor] = {}
-        self._executors_lock = self._create_lock()
         self._jobstores: dict[str, BaseJobStore] = {}
-        self._jobstores_lock = self._create_lock()
         self._seams: dict[str, tuple[BaseJobStore, ClaimingJobStore]] = {}
         self._listeners: list[tuple[Listener, int]] = []
-        self._listeners_lock = self._create_lock()
         self._pending_jobs: list[tuple[Job, str, bool]] = []
         self._coroutines: CoroutineThread | None = None
+        # The process in which it was started; and that of which this one is a fork, if it was
+        # running there, and what it had in memory there.
+        self._started_in = 0
+        self._forked_from: int | None = None
+        self._fork_is_told = False
+        self._carried_over: list[tuple[str, Iterable[Job]]] = []
+        self._begin()
+        _fork.watch(self)
+
+    def _begin(self) -> None:
+        self._executors_lock = self._create_lock()
+        self._jobstores_lock = self._create_lock()
+        self._listeners_lock = self._create_lock()
         self._loop = Loop(self)
 
     def wakeup(self) -> None:
@@ -91,6 +103,57 @@ class SchedulerCore:
     def _create_lock(self) -> AbstractContextManager[Any]:
         """Return a new re-entrant lock of the kind that suits this scheduler."""
         return threading.RLock()
+
+    # -- forks ----------------------------------------------------------------------------------
+
+    def _after_fork(self) -> None:
+        """Be stopped, in a child process, and let go of what belongs to the parent.
+
+        A subclass extends this by what it has itself. See `apscheduler._fork.Forked`.
+        """
+        if self.state != STATE_STOPPED:
+            self.state = STATE_STOPPED
+            self._forked_from = self._started_in
+        self._fork_is_told = False
+        shut_down = self._loop.stopping
+        self._loop.abandon()
+        self._begin()
+        self._seams = {}
+        for executor in list(self._executors.values()):
+            executor.after_fork()
+        for alias, store in list(self._jobstores.items()):
+            jobs = store.after_fork()
+            if not shut_down:
+                self._carried_over.append((alias, jobs))
+
+    def _carry_over(self) -> None:
+        """Make the jobs that were in memory when this process was forked off pending here."""
+        if self._carried_over:
+            pending = {id(job) for job, _, _ in self._pending_jobs}
+            for alias, jobs in self._carried_over:
+                for job in jobs:
+                    if id(job) not in pending:
+                        job._jobstore_alias = None
+                        self._pending_jobs.append((job, alias, False))
+            self._carried_over.clear()
+
+    def _is_stopped(self) -> bool:
+        """Tell whether it is stopped; whoever need not know of a fork is told of it."""
+        if self.state != STATE_STOPPED:
+            return False
+        self._carry_over()
+        if self._forked_from is not None and not self._fork_is_told:
+            self._fork_is_told = True
+            self._log(
+                logging.WARNING,
+                "This scheduler was running in process %d when process %d was forked off from it, "
+                "and does not run here: what is done with it here, nobody hears of there. To run "
+                "it here too, call start() after the fork; to change the schedule there, ask that "
+                "process",
+                self._forked_from,
+                os.getpid(),
+            )
+        return True
 
     # -- registries -----------------------------------------------------------------------------
 

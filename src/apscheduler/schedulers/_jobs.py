@@ -104,14 +104,14 @@ class JobMethods(SchedulerCore):
             {} if self.state == STATE_STOPPED else self._approved_defaults(),
         )
 
-        if self.state == STATE_STOPPED and self._add_pending(job, jobstore, replace_existing):
+        if self._is_stopped() and self._add_pending(job, jobstore, replace_existing):
             return job
         self._real_add_job(job, jobstore, replace_existing)
         return job
 
     def _add_pending(self, job: Job, jobstore: str, replace_existing: bool) -> bool:
         with self._jobstores_lock:
-            if self.state != STATE_STOPPED:
+            if not self._is_stopped():
                 return False  # It was started in the meantime.
             self._pending_jobs.append((job, jobstore, replace_existing))
         self._log(
@@ -250,7 +250,7 @@ class JobMethods(SchedulerCore):
                 DeprecationWarning,
                 stacklevel=2,
             )
-        if self.state == STATE_STOPPED:
+        if self._is_stopped():
             return [job for job, alias, _ in list(self._pending_jobs) if jobstore in (None, alias)]
         return [
             job for alias in self._aliases(jobstore) for job in self._seam(alias).get_all_jobs()
@@ -284,7 +284,7 @@ class JobMethods(SchedulerCore):
         :param jobstore: alias of the only job store to empty
         """
         with self._jobstores_lock:
-            stopped = self.state == STATE_STOPPED
+            stopped = self._is_stopped()
             if stopped:
                 self._pending_jobs = [
                     entry for entry in self._pending_jobs if jobstore and entry[1] != jobstore
@@ -292,7 +292,11 @@ class JobMethods(SchedulerCore):
         if not stopped:
             for alias in self._aliases(jobstore):
                 store = self._seam(alias)
+                removed = [job.id for job in store.get_all_jobs()]
                 store.remove_all_jobs()
+                now = self._clock.now()
+                for job_id in removed:
+                    store.note(JobChange(job_id, now, JobChangeKind.REMOVED))
                 self._cancel_waiting(store, None)
                 self._loop.holds(alias).clear()
         self._dispatch_event(SchedulerEvent(EVENT_ALL_JOBS_REMOVED, jobstore))
@@ -304,7 +308,7 @@ class JobMethods(SchedulerCore):
 
         :raises JobLookupError: if there is no such job
         """
-        if self.state == STATE_STOPPED:
+        if self._is_stopped():
             for job, _, _ in list(self._pending_jobs):
                 if job.id == job_id:
                     return job, None
@@ -362,31 +366,37 @@ class JobMethods(SchedulerCore):
         try:
             try:
                 store.add_job(job, born)
+                # What was noted of another job by this id is no longer true of it.
+                kind = JobChangeKind.ADDED if store.get_changes(job.id) else None
             except ConflictingIdError:
                 if not replace_existing:
                     raise
-                self._replace_job(store, job, keep_phase, born)
+                kept = self._replace_job(store, job, keep_phase, born)
+                kind = None if kept else JobChangeKind.MODIFIED
         except BaseException:
             job._jobstore_alias = None
             raise
-        if store.get_changes(job.id):
-            # What was noted of another job by this id is no longer true of it.
-            store.note(JobChange(job.id, born, JobChangeKind.ADDED, job.next_run_time))
+        if kind is not None:
+            store.note(JobChange(job.id, born, kind, job.next_run_time))
+        if job.next_run_time is None and not keep_phase:
+            store.note(JobChange(job.id, born, JobChangeKind.PAUSED))
 
     def _replace_job(
         self, store: ClaimingJobStore, job: Job, keep_phase: bool, born: datetime
-    ) -> None:
+    ) -> bool:
+        """Put a job in the place of another one; return whether it goes on where that one was."""
         stored = store.lookup_job(job.id)
         if keep_phase and stored is not None and _engine.keeps_phase(stored, job):
             job._apply({"trigger": stored.trigger, "next_run_time": stored.next_run_time})
             store.update_job(job)
-        else:
-            store.update_job(job, born)
+            return True
+        store.update_job(job, born)
+        return False
 
     def _remove_job(self, job_id: str, jobstore: str | None) -> str:
         """Remove a job, and return the alias of the job store that it was in or meant for."""
         with self._jobstores_lock:
-            if self.state == STATE_STOPPED:
+            if self._is_stopped():
                 for entry in self._pending_jobs:
                     if entry[0].id == job_id and jobstore in (None, entry[1]):
                         self._pending_jobs.remove(entry)

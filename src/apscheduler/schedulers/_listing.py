@@ -8,7 +8,6 @@ from typing import IO
 
 from apscheduler.job import Job
 from apscheduler.jobstores.base import ConflictingIdError
-from apscheduler.schedulers._core import STATE_STOPPED
 from apscheduler.schedulers._jobs import JobMethods
 
 
@@ -22,7 +21,7 @@ class ListingMethods(JobMethods):
         :param out: where to print; by default to standard output
         """
         out = out or sys.stdout
-        if self.state == STATE_STOPPED:
+        if self._is_stopped():
             print("Pending jobs:", file=out)
             if not self._pending_jobs:
                 print("    No pending jobs", file=out)
@@ -49,7 +48,7 @@ class ListingMethods(JobMethods):
         """
         from apscheduler.schedulers._transfer import export_jobs
 
-        if self.state == STATE_STOPPED:
+        if self._is_stopped():
             raise RuntimeError("the scheduler must have been started for job export to work")
         export_jobs(self.get_jobs(jobstore), outfile)
 

@@ -62,7 +62,7 @@ class RegistryMethods(SchedulerCore):
                 )
             assert isinstance(executor, BaseExecutor)
             if self.state != STATE_STOPPED:
-                executor.start(self, alias)  # type: ignore[arg-type]  # it is a BaseScheduler
+                executor.start(self, alias)  # type: ignore[arg-type]  # every one is a BaseScheduler
                 self._loop.executor_joins(alias)
             self._executors[alias] = executor
             self._loop.executor_joined(alias)
@@ -82,8 +82,11 @@ class RegistryMethods(SchedulerCore):
             del self._executors[alias]
         if shutdown:
             # A job that removes its own executor cannot wait for itself.
-            executor.shutdown(wait=self._loop.runner.here() is None)
+            self._shut_down_executor(executor, self._loop.runner.here() is None)
         self._dispatch_event(SchedulerEvent(EVENT_EXECUTOR_REMOVED, alias))
+
+    def _shut_down_executor(self, executor: BaseExecutor, wait: bool) -> None:
+        executor.shutdown(wait)
 
     def add_jobstore(
         self, jobstore: BaseJobStore | str, alias: str = "default", **jobstore_opts: Any
@@ -165,7 +168,7 @@ class RegistryMethods(SchedulerCore):
             self.add_executor(self._create_default_executor(), "default")
         for alias, executor in list(self._executors.items()):
             undo.append(lambda executor=executor: executor.shutdown(wait=False))
-            executor.start(self, alias)  # type: ignore[arg-type]  # it is a BaseScheduler
+            executor.start(self, alias)  # type: ignore[arg-type]  # every one is a BaseScheduler
 
     def _start_jobstores(self, undo: list[Any]) -> None:
         if "default" not in self._jobstores:

@@ -117,7 +117,7 @@ class RunMethods(SchedulerCore):
         :raises JobLookupError: if there is no such job
         :raises SchedulerNotRunningError: if the scheduler is not started
         """
-        if self.state == STATE_STOPPED:
+        if self._is_stopped():
             raise SchedulerNotRunningError
         _, alias = self._lookup_job(job_id, jobstore)
         if alias is None:

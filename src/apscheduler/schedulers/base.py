@@ -6,6 +6,7 @@ It delegates, and holds no decision.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from apscheduler._config import (
     merge_options,
     read_settings,
 )
+from apscheduler._prefork import siblings
 from apscheduler.events import (
     EVENT_SCHEDULER_PAUSED,
     EVENT_SCHEDULER_RESUMED,
@@ -193,6 +195,8 @@ class BaseScheduler(ListingMethods, JobMethods, RunMethods, RegistryMethods, ABC
         if self.state != STATE_STOPPED:
             raise SchedulerAlreadyRunningError
         self._check_uwsgi()
+        self._carry_over()
+        self._started_in = os.getpid()
         self._loop.present("no scheduler was running")
         undo: list[Any] = []
         try:
@@ -208,6 +212,7 @@ class BaseScheduler(ListingMethods, JobMethods, RunMethods, RegistryMethods, ABC
                     self._log(logging.ERROR, "Error undoing a start that failed", exc_info=error)
             raise
         self._log(logging.INFO, "Scheduler started")
+        self._tell_of_other_processes()
         self._dispatch_event(SchedulerEvent(EVENT_SCHEDULER_STARTED))
         if not paused:
             self.wakeup()
@@ -244,6 +249,8 @@ class BaseScheduler(ListingMethods, JobMethods, RunMethods, RegistryMethods, ABC
         if timeout is not None:
             timeout = seconds_given("timeout", timeout)
         with self._jobstores_lock:
+            if self._has_stopped_in_fork():
+                return
             if self.state == STATE_STOPPED:
                 raise SchedulerNotRunningError
             self.state = STATE_STOPPED
@@ -251,11 +258,11 @@ class BaseScheduler(ListingMethods, JobMethods, RunMethods, RegistryMethods, ABC
         inside = self._loop.runner.here()
         if wait and (inside is not None or timeout is not None):
             # An executor would wait for the caller itself, or for ever.
-            self._loop.runner.wait_until_idle(timeout, but=inside)
+            self._wait_until_idle(timeout, inside)
             wait = False
         for alias, executor in list(self._executors.items()):
             try:
-                executor.shutdown(wait)
+                self._shut_down_executor(executor, wait)
             except Exception as error:
                 self._log(
                     logging.ERROR, 'Error shutting down executor "%s"', alias, exc_info=error
@@ -273,12 +280,58 @@ class BaseScheduler(ListingMethods, JobMethods, RunMethods, RegistryMethods, ABC
         if self._coroutines is not None:
             self._coroutines.close()
 
+    def _has_stopped_in_fork(self) -> bool:
+        """Tell whether there is nothing to shut down, because the scheduler runs in the parent.
+
+        What a program does at its end, its forks do too, and mean no harm.
+        """
+        if self.state == STATE_STOPPED and self._forked_from is not None:
+            self._log(
+                logging.DEBUG,
+                "Not shutting down in process %d: the scheduler runs in process %d, and goes on",
+                os.getpid(),
+                self._forked_from,
+            )
+            return True
+        return False
+
+    def _tell_of_other_processes(self) -> None:
+        if self._forked_from is not None:
+            self._log(
+                logging.INFO,
+                "It was running in process %d when process %d was forked off. Here it is a "
+                "scheduler of its own, with a copy of the jobs that were in memory there",
+                self._forked_from,
+                self._started_in,
+            )
+            self._forked_from = None
+        workers = siblings()
+        if workers is not None and self._keeps_jobs_in_memory():
+            self._log(
+                logging.INFO,
+                "This is one of %s worker processes of %s. Each of them that starts a scheduler "
+                "runs all of the jobs in its memory. If a job is to run once, start the scheduler "
+                "in one process only: %s",
+                workers.number or "the",
+                workers.server,
+                workers.remedy,
+            )
+
+    def _keeps_jobs_in_memory(self) -> bool:
+        from apscheduler.jobstores.memory import MemoryJobStore
+
+        return any(isinstance(store, MemoryJobStore) for store in self._jobstores.values())
+
+    def _wait_until_idle(self, timeout: float | None, but: str | None) -> None:
+        """Wait for the Runs of this scheduler to end, all but that of the caller."""
+        self._loop.runner.wait_until_idle(timeout, but=but)
+
     def pause(self) -> None:
         """Run no job until `resume` is called.
 
         :raises SchedulerNotRunningError: if the scheduler is stopped
         """
-        if self.state == STATE_STOPPED:
+        if self._is_stopped():
             raise SchedulerNotRunningError
         if self.state == STATE_RUNNING:
             self.state = STATE_PAUSED
@@ -290,7 +343,7 @@ class BaseScheduler(ListingMethods, JobMethods, RunMethods, RegistryMethods, ABC
 
         :raises SchedulerNotRunningError: if the scheduler is stopped
         """
-        if self.state == STATE_STOPPED:
+        if self._is_stopped():
             raise SchedulerNotRunningError
         if self.state == STATE_PAUSED:
             self._loop.present("the scheduler was paused")
@@ -335,8 +388,7 @@ class BaseScheduler(ListingMethods, JobMethods, RunMethods, RegistryMethods, ABC
         try:
             return self._process_jobs()
         except BaseException as error:
-            # Only in the main thread has somebody asked for the program itself to end.
-            if not isinstance(error, Exception) and current_thread() is main_thread():
+            if not isinstance(error, Exception) and self._lets_pass(error):
                 raise
             self._log(
                 logging.ERROR,
@@ -344,6 +396,11 @@ class BaseScheduler(ListingMethods, JobMethods, RunMethods, RegistryMethods, ABC
                 exc_info=error,
             )
             return min(1.0, self.jobstore_retry_interval)
+
+    def _lets_pass(self, interrupt: BaseException) -> bool:
+        """Tell whether what interrupts a turn is to end the loop."""
+        # Only in the main thread has somebody asked for the program itself to end.
+        return current_thread() is main_thread()
 
     def _turn(self) -> float | None:
         return self._loop.turn()

@@ -67,6 +67,11 @@ class BlockingScheduler(BaseScheduler):
             return self._max_sleep
         return max(seconds, MIN_SLEEP) if seconds else 0.0
 
+    def _after_fork(self) -> None:
+        super()._after_fork()
+        self._event = None
+        self._looping = False
+
     def _is_alive(self) -> bool:
         return self._looping
 

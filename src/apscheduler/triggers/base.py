@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import cache
 from operator import index
 from typing import Any, ClassVar
 
@@ -124,6 +125,13 @@ class BaseTrigger(ABC):
         except Exception:
             # States of other people's triggers may hold what cannot be compared.
             return False
+
+
+@cache
+def answers_as_ours(cls: type[BaseTrigger]) -> bool:
+    """Tell whether triggers of a class are ours, and nobody has redefined what they answer."""
+    module = getattr(cls.get_next_fire_time, "__module__", None)
+    return module is not None and module.startswith("apscheduler.triggers.")
 
 
 def _start_is_defaulted(trigger: BaseTrigger) -> bool:

@@ -222,7 +222,7 @@ class CalendarIntervalTrigger(BaseTrigger):
         options.append(f"start_date='{self.start_date}'")
         if self.end_date:
             options.append(f"end_date='{self.end_date}'")
-        options.append(f"timezone='{timezone_repr(self.timezone)}'")
+        options.append(f"timezone={timezone_repr(self.timezone)!r}")
         return f"CalendarIntervalTrigger({', '.join(options)})"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from apscheduler.triggers.base import BaseTrigger, check_version, checked_jitter
+from apscheduler.triggers.base import BaseTrigger, answers_as_ours, check_version, checked_jitter
 from apscheduler.triggers.date import DateTrigger
 from apscheduler.util import obj_to_ref, ref_to_obj
 
@@ -68,6 +68,30 @@ class BaseCombiningTrigger(BaseTrigger):
         jitter = f", jitter={self.jitter}" if self.jitter else ""
         return f"<{type(self).__name__}({self.triggers!r}{jitter})>"
 
+    def _members(self) -> list[BaseTrigger]:
+        """Return the triggers; of one that somebody has redefined, only its answers count."""
+        return [
+            trigger if answers_as_ours(type(trigger)) else _Answers(trigger)
+            for trigger in self.triggers
+        ]
+
+
+class _Answers(BaseTrigger):
+    """A trigger of which nothing is known but what it answers."""
+
+    __slots__ = ("_trigger",)
+
+    def __init__(self, trigger: BaseTrigger) -> None:
+        self._trigger = trigger
+
+    def get_next_fire_time(
+        self, previous_fire_time: datetime | None, now: datetime
+    ) -> datetime | None:
+        return self._trigger.get_next_fire_time(previous_fire_time, now)
+
+    def __repr__(self) -> str:
+        return repr(self._trigger)
+
 
 class AndTrigger(BaseCombiningTrigger):
     """Fires when all its members would fire at the same instant.
@@ -100,7 +124,8 @@ class AndTrigger(BaseCombiningTrigger):
             # No member knows a jittered time as its own: they start anew after it.
             target = min(_instant(now), _instant(previous) + timedelta(microseconds=1))
             previous, now = None, target
-        answers = [trigger._next_on_grid(previous, now) for trigger in self.triggers]
+        members = self._members()
+        answers = [trigger._next_on_grid(previous, now) for trigger in members]
         for _ in range(MOST_ROUNDS):
             times = [answer for answer in answers if answer is not None]
             if len(times) < len(answers):
@@ -110,7 +135,7 @@ class AndTrigger(BaseCombiningTrigger):
             if not lagging:
                 return times[0]
             for member in lagging:
-                answers[member] = self.triggers[member]._catch_up(times[member], target)
+                answers[member] = members[member]._catch_up(times[member], target)
 
         if not getattr(self, "_gave_up", False):
             self._gave_up = True
@@ -148,12 +173,12 @@ class OrTrigger(BaseCombiningTrigger):
     def _next_on_grid(self, previous: datetime | None, now: datetime) -> datetime | None:
         return _earliest(
             trigger._next_on_grid(_own_previous(trigger, previous), now)
-            for trigger in self.triggers
+            for trigger in self._members()
         )
 
     def _catch_up(self, fire_time: datetime, moment: datetime) -> datetime | None:
         answers = []
-        for trigger in self.triggers:
+        for trigger in self._members():
             answer = trigger._next_on_grid(_own_previous(trigger, fire_time), moment)
             if answer is not None and _instant(answer) < _instant(moment):
                 answer = trigger._catch_up(answer, moment)

@@ -324,15 +324,14 @@ class CronTrigger(BaseTrigger):
         return f"cron[{self._given_fields()}]"
 
     def __repr__(self) -> str:
-        options = [self._given_fields()]
+        options = [given] if (given := self._given_fields()) else []
         if self.start_date:
             options.append(f"start_date='{datetime_repr(self.start_date)}'")
         if self.end_date:
             options.append(f"end_date='{datetime_repr(self.end_date)}'")
         if self.jitter:
             options.append(f"jitter={self.jitter}")
-        options.append(f"timezone='{self.timezone}'")
-        return f"<CronTrigger ({', '.join(options)})>"
+        return f"<CronTrigger ({', '.join(options)}, timezone='{self.timezone}')>"
 
 
 class _Compiled(NamedTuple):
