@@ -18,6 +18,8 @@ from benchmarks.measure import Figure
 CHECKOUT = Path(__file__).resolve().parent.parent
 INCUMBENT = "3.11.3"
 PEER = "cronsim==2.8"
+TOOLS = ("tzlocal", "tzdata", "pytest", "pytz", "time-machine")
+"""What the tests that compare the two use; in the versions that are installed here."""
 TIMEOUT = 600.0
 """Seconds after which a scenario is given up: many times what the slowest one needs."""
 
@@ -84,7 +86,7 @@ def incumbent() -> Library:
     """Return 3.11.3 in an environment below ``.bench/``, which is made with pip if need be."""
     home = CHECKOUT / ".bench" / f"apscheduler-{INCUMBENT}-python-{platform.python_version()}"
     python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    needed = [f"apscheduler=={INCUMBENT}", f"tzlocal=={version('tzlocal')}", PEER]
+    needed = [f"apscheduler=={INCUMBENT}", PEER, *(f"{tool}=={version(tool)}" for tool in TOOLS)]
     installed = home / "installed.txt"
     if not installed.exists() or installed.read_text().split() != needed:
         venv.create(home, clear=True, with_pip=True)

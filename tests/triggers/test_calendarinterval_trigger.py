@@ -8,9 +8,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import pytz
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from oracle import CHANGES, calendar_dates, exists
 
 from apscheduler.triggers import calendarinterval
 from apscheduler.triggers.calendarinterval import CalendarIntervalTrigger
@@ -69,6 +66,15 @@ def test_catching_up_leads_to_the_first_date_that_is_not_past() -> None:
     )
 
 
+def test_catching_up_leads_over_months_that_lack_the_day() -> None:
+    trigger = CalendarIntervalTrigger(months=1, start_date="2016-01-31", timezone="UTC")
+    first = trigger.get_next_fire_time(None, NOW)
+    assert first is not None
+    assert trigger._catch_up(first, datetime(2024, 2, 1, tzinfo=UTC)) == datetime(
+        2024, 3, 31, tzinfo=UTC
+    )
+
+
 def test_the_start_is_today_in_its_own_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     for hours in -12, 14:
         zone = timezone(timedelta(hours=hours))
@@ -117,55 +123,6 @@ def test_of_a_time_that_comes_twice_the_first_counts() -> None:
     )
     moment = trigger.get_next_fire_time(None, NOW)
     assert str(moment) == "2024-10-27 02:30:00+02:00"
-
-
-@settings(max_examples=50, deadline=None)
-@given(
-    st.sampled_from(CHANGES),
-    st.integers(0, 90),
-    st.integers(0, 1),
-    st.integers(0, 3),
-    st.integers(0, 9),
-    st.integers(0, 23),
-    st.sampled_from([0, 15, 30, 45]),
-    st.sampled_from([None, 5]),
-)
-def test_fire_times_are_those_of_a_walk_through_the_calendar(
-    change: tuple[str, date],
-    before: int,
-    years: int,
-    months: int,
-    days: int,
-    hour: int,
-    minute: int,
-    jitter: float | None,
-) -> None:
-    zone = ZoneInfo(change[0])
-    days += not (years or months or days)
-    start = change[1] - timedelta(days=before)
-    trigger = CalendarIntervalTrigger(
-        years=years, months=months, days=days, hour=hour, minute=minute, start_date=start,
-        timezone=zone, jitter=jitter,
-    )  # fmt: skip
-    walls = [
-        datetime.combine(day, time(hour, minute))
-        for day in calendar_dates(start, years, months, days, 40)
-    ]
-    expected = [wall for wall in walls if exists(zone, wall)]
-
-    moment = trigger._next_on_grid(None, NOW)
-    found = []
-    while moment is not None and len(found) < len(expected):
-        assert moment.fold == 0
-        found.append(moment)
-        moment = trigger._next_on_grid(moment, NOW)
-    assert [moment.replace(tzinfo=None) for moment in found] == expected
-
-    middle = found[len(found) // 2]
-    assert trigger._last_due(found[0], middle) == (middle, len(found) // 2 + 1)
-    assert trigger._leap(found[0], middle) == middle
-    assert trigger._leap(found[0], found[0]) == found[0]
-    assert trigger._leap(found[0], found[-1] + timedelta(minutes=1)) == found[-1]
 
 
 def test_jitter_puts_off_and_leaves_the_dates_alone() -> None:
@@ -239,6 +196,12 @@ def test_texts() -> None:
     assert repr(trigger) == (
         "CalendarIntervalTrigger(days=1, time='05:00:00+00:00', start_date='2024-02-01', "
         "timezone='datetime.timezone.utc')"
+    )
+    named = CalendarIntervalTrigger(
+        days=1, start_date="2024-02-01", timezone=timezone(timedelta(hours=-3), "MINUS")
+    )
+    assert repr(named).endswith(
+        """timezone="datetime.timezone(datetime.timedelta(days=-1, seconds=75600), 'MINUS')")"""
     )
 
 

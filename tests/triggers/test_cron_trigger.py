@@ -266,6 +266,8 @@ def test_a_backlog_whose_last_counted_time_is_its_last_ends_there() -> None:
         (CronTrigger(month="1/3", day="5-13", timezone="UTC"), "cron[month='1/3', day='5-13']",
          "<CronTrigger (month='1/3', day='5-13', timezone='UTC')>"),
         (CronTrigger(timezone="UTC"), "cron[]", "<CronTrigger (, timezone='UTC')>"),
+        (CronTrigger(start_date="2009-02-03", timezone="UTC"), "cron[]",
+         "<CronTrigger (start_date='2009-02-03 00:00:00 UTC', timezone='UTC')>"),
         (CronTrigger(hour="05, 6-6", day="1ST  Mon", timezone="UTC"),
          "cron[day='1st mon', hour='5,6']",
          "<CronTrigger (day='1st mon', hour='5,6', timezone='UTC')>"),

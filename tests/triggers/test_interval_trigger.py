@@ -8,9 +8,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import pytz
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from oracle import CHANGES, interval_fire_times
 
 from apscheduler import clock
 from apscheduler.triggers import interval
@@ -82,38 +79,6 @@ def test_an_hour_is_an_hour_whatever_the_clocks_do() -> None:
     trigger = IntervalTrigger(days=1, start_date="2024-10-26 12:00:00", timezone=BERLIN)
     moment = trigger.get_next_fire_time(trigger.start_date, START)
     assert str(moment) == "2024-10-27 11:00:00+01:00"
-
-
-@settings(max_examples=50, deadline=None)
-@given(
-    st.sampled_from(CHANGES),
-    st.integers(0, 2 * 86400),
-    st.integers(60, 86400),
-    st.integers(0, 4 * 86400),
-    st.sampled_from([None, 0, 600]),
-)
-def test_fire_times_are_those_of_adding_one_by_one(
-    change: tuple[str, date], start: int, length: int, present: int, jitter: float | None
-) -> None:
-    zone = ZoneInfo(change[0])
-    midnight = datetime(change[1].year, change[1].month, change[1].day, tzinfo=UTC)
-    start_date = (midnight + timedelta(seconds=start - 86400)).astimezone(zone)
-    now = midnight + timedelta(seconds=present - 86400, microseconds=3)
-    trigger = IntervalTrigger(seconds=length, start_date=start_date, jitter=jitter)
-    until = now + timedelta(days=2)
-    expected = interval_fire_times(start_date, timedelta(seconds=length), until)
-
-    first = trigger._next_on_grid(None, now)
-    assert first is not None
-    assert first.astimezone(UTC) == next((t for t in expected if t >= now), first)
-    chain, following = [], first
-    while following is not None and following.astimezone(UTC) <= until:
-        chain.append(following.astimezone(UTC))
-        following = trigger._next_on_grid(following, now)
-    assert chain == [t for t in expected if t >= now]
-    if chain:
-        last, count = trigger._last_due(first, until)
-        assert (last.astimezone(UTC), count) == (chain[-1], len(chain))
 
 
 def test_jitter_scatters_around_a_grid_and_never_drifts() -> None:
