@@ -28,6 +28,11 @@ class WorkQueue:
     of its threads, and each drainer takes Works until there are none, and for a moment longer.
     Threads, their number and the end of the interpreter remain the business of the pool.
 
+    At most one drainer is *called* at a time. When it has come, and there is more to do than it
+    can take, it calls the next. So a few short jobs are run by one thread, without ten of them
+    contending for the interpreter; and where a job blocks, the next thread is there in as long as
+    it takes to wake it.
+
     :param size: number of threads
     :param submit: submits a drainer to the pool
     :param call: runs the job of a Work for one Run; must not raise
@@ -46,9 +51,9 @@ class WorkQueue:
         self._call = call
         self._refuse = refuse
         self._works: deque[Work] = deque()
-        # Where idle drainers wait. A Work is handed to one of them, or else it is queued: so it
-        # never waits for a thread that is about to do something else. None ends the waiting.
-        self._mailboxes: list[SimpleQueue[Work | None]] = []
+        # Where idle drainers wait until they are called, or sent home (False).
+        self._mailboxes: list[SimpleQueue[bool]] = []
+        self._is_one_coming = False
         # Held whenever a drainer is counted, so that none leaves while a Work is being put.
         self._lock = threading.Lock()
         self._drainers = 0
@@ -72,12 +77,8 @@ class WorkQueue:
                 # ever more to do they would not end.
                 message = "cannot schedule new futures after interpreter shutdown"
                 raise ShuttingDownError(message, interpreter=True)
-            if self._mailboxes:
-                self._mailboxes.pop().put(work)
-                return
-            if self._drainers < self._size:
-                drainer = self._submit_drainer()
-                self._drainers += 1
+            if not self._is_one_coming:
+                drainer = self._call_one()
             self._works.append(work)
         if drainer is not None:
             drainer.add_done_callback(self._drainer_ended)
@@ -87,7 +88,7 @@ class WorkQueue:
         with self._lock:
             self.closed = True
             while self._mailboxes:
-                self._mailboxes.pop().put(None)
+                self._mailboxes.pop().put(False)
 
     def after_fork(self) -> None:
         """Let go, in a child process, of Works and drainers: they are the parent's."""
@@ -113,6 +114,19 @@ class WorkQueue:
             pace = max(pace, SYSTEM_CLOCK.monotonic() - self._taken_at)
         return max(0, idle + int(self._size * HORIZON / pace) - len(self._works))
 
+    def _call_one(self) -> Future[None] | None:
+        """Call an idle drainer, or a new one, which is returned; the lock is held."""
+        drainer = None
+        if self._mailboxes:
+            self._mailboxes.pop().put(True)
+        elif self._drainers < self._size:
+            drainer = self._submit_drainer()
+            self._drainers += 1
+        else:
+            return None
+        self._is_one_coming = True
+        return drainer
+
     def _submit_drainer(self) -> Future[None]:
         try:
             return self._submit(self._drain)
@@ -125,17 +139,32 @@ class WorkQueue:
             raise
 
     def _drain(self) -> None:
-        mailbox: SimpleQueue[Work | None] = SimpleQueue()
-        work: Work | None
-        while True:
+        mailbox: SimpleQueue[bool] = SimpleQueue()
+        work = self._come() or self._linger(mailbox)
+        while work is not None:
+            self._run(work)
+            del work  # An idle thread keeps nothing alive.
             try:
                 work = self._works.popleft()
             except IndexError:
                 work = self._linger(mailbox)
-                if work is None:
-                    return
-            self._run(work)
-            del work  # An idle thread keeps nothing alive.
+
+    def _come(self) -> Work | None:
+        """Take a Work, if there is one still, as the drainer that was called; call the next."""
+        drainer = None
+        with self._lock:
+            self._is_one_coming = False
+            if not self._works:
+                return None
+            work = self._works.popleft()
+            if self._works:
+                try:
+                    drainer = self._call_one()
+                except Exception:
+                    pass  # The pool is shutting down. Those who are there do all there is to do.
+        if drainer is not None:
+            drainer.add_done_callback(self._drainer_ended)
+        return work
 
     def _run(self, work: Work) -> None:
         self._taken_at = taken_at = SYSTEM_CLOCK.monotonic()
@@ -145,29 +174,28 @@ class WorkQueue:
                 work.finish(started, self._call(work, started))
         self._average += (SYSTEM_CLOCK.monotonic() - taken_at - self._average) / 8
 
-    def _linger(self, mailbox: SimpleQueue[Work | None]) -> Work | None:
+    def _linger(self, mailbox: SimpleQueue[bool]) -> Work | None:
         """Wait a moment for one more Work; None if there is none, and the drainer is to end."""
-        with self._lock:
-            if self._works:
-                return self._works.popleft()
-            if self.closed:
-                self._drainers -= 1
-                return None
-            self._mailboxes.append(mailbox)
-        try:
-            work = mailbox.get(timeout=LINGER)
-        except Empty:
+        while True:
             with self._lock:
-                if mailbox in self._mailboxes:
-                    self._mailboxes.remove(mailbox)
+                if self._works:
+                    return self._works.popleft()
+                if self.closed:
                     self._drainers -= 1
                     return None
-            # In the last moment it was handed something.
-            work = mailbox.get()
-        if work is None:
-            with self._lock:
-                self._drainers -= 1
-        return work
+                self._mailboxes.append(mailbox)
+            try:
+                called = mailbox.get(timeout=LINGER)
+            except Empty:
+                with self._lock:
+                    if mailbox in self._mailboxes:
+                        self._mailboxes.remove(mailbox)
+                        self._drainers -= 1
+                        return None
+                # In the last moment it was called.
+                called = mailbox.get()
+            if called and (work := self._come()) is not None:
+                return work
 
     def _drainer_ended(self, drainer: Future[None]) -> None:
         cause = CancelledError() if drainer.cancelled() else drainer.exception()
@@ -176,6 +204,7 @@ class WorkQueue:
         # The pool has dropped it, and so it has not counted itself out.
         with self._lock:
             self._drainers -= 1
+            self._is_one_coming = False
             orphans = [] if self._drainers else list(self._works)
             if orphans:
                 self._works.clear()

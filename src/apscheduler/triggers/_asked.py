@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime, tzinfo
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, cast
 
 from apscheduler.triggers.base import BaseTrigger, answers_as_ours
 from apscheduler.triggers.combining import BaseCombiningTrigger
@@ -30,9 +31,19 @@ def is_ours(trigger: BaseTrigger) -> bool:
     Not so if somebody else wrote it or one of its members, or has redefined what it answers: then
     that alone counts.
     """
-    if not answers_as_ours(type(trigger)):
-        return False
-    return not isinstance(trigger, BaseCombiningTrigger) or all(map(is_ours, trigger.triggers))
+    ours, combines = _class_of(type(trigger))
+    if combines:
+        return ours and all(map(is_ours, cast("BaseCombiningTrigger", trigger).triggers))
+    return ours
+
+
+@lru_cache(maxsize=256)
+def _class_of(cls: type[BaseTrigger]) -> tuple[bool, bool]:
+    """Return whether a class answers as ours do, and whether it combines others.
+
+    Both are asked for each run, and an abstract class takes its time to answer.
+    """
+    return answers_as_ours(cls), issubclass(cls, BaseCombiningTrigger)
 
 
 class AskedTrigger(BaseTrigger):
