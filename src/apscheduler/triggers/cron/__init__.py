@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -133,7 +133,7 @@ class CronTrigger(BaseTrigger):
         )
         for remark in compiled.remarks:
             warnings.warn(remark, DeprecationWarning, stacklevel=2)
-        self._fields = list(compiled.fields)
+        self._fields: Sequence[BaseField] = compiled.fields
         self._schedule = compiled.schedule
 
     @classmethod
@@ -192,7 +192,7 @@ class CronTrigger(BaseTrigger):
     @property
     def fields(self) -> list[BaseField]:
         """The eight fields in order; they are shared with other triggers, so only to be read."""
-        return self._fields
+        return list(self._fields)
 
     @fields.setter
     def fields(self, fields: list[BaseField]) -> None:
