@@ -120,7 +120,8 @@ def test_a_child_that_a_job_forks_and_leaves_to_itself_ends_with_the_job(run: Ru
         + """
     def forking():
         sys.stdout.flush()
-        pid = os.fork()
+        with held([scheduler._executors["default"]._works._lock]):
+            pid = os.fork()
         if pid:
             return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         signal.alarm(PATIENCE)

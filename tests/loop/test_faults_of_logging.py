@@ -152,3 +152,18 @@ def test_a_scheduler_that_cannot_log_that_it_started_is_started(breaking: Breaki
     assert scheduler.running
     scheduler.shutdown()
     assert not scheduler.running
+
+
+def test_a_message_names_the_place_that_has_something_to_say(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    scheduler = make()
+    scheduler.add_job(fails, "interval", seconds=10, id="a")
+    scheduler.add_job(ran, "interval", seconds=10, id="b", executor="none")
+    scheduler.run_until(10)
+    places = {" ".join(record.msg.split()[:2]): record.module for record in caplog.records}
+    assert places["Scheduler started"] == "base"
+    assert places["Added job"] == "_jobs"
+    assert {record.module for record in caplog.records if "no executor" in record.msg} == {"_loop"}
+    assert {record.module for record in caplog.records if "raised" in record.msg} == {"_invoke"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from io import StringIO
 from queue import SimpleQueue
 from typing import Any
@@ -15,6 +16,8 @@ from host_kit import HOSTS, PATIENCE, BackgroundHost, Ears, Gate, Host, own_thre
 from apscheduler import events
 from apscheduler.executors.debug import DebugExecutor
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.memory import MemoryJobStore
+from apscheduler.runs import RunQuery
 from apscheduler.schedulers import SchedulerNotRunningError
 
 MakeHost = Callable[..., Host]
@@ -303,6 +306,30 @@ def test_a_restart_from_inside_the_loops_own_thread_leaves_one_loop(
     assert not old.is_alive()
     assert host.run(lambda: 1).retval == 1
     assert [thread.name for thread in own_threads() - before] == ["APScheduler"]
+
+
+@pytest.mark.parametrize("kind", HOSTS)
+def test_the_shutdown_of_a_paused_scheduler_advances_no_job(
+    make_host: MakeHost, kind: str
+) -> None:
+    class Lasting(MemoryJobStore):
+        def shutdown(self) -> None:
+            """Keep the jobs, as a database would."""
+
+    store = Lasting()
+    host = make_host(kind, jobstores={"default": store})
+    due = datetime(2020, 1, 1, tzinfo=UTC)
+    host.scheduler.add_job(noop, "interval", hours=1, id="a", next_run_time=due)
+    host.scheduler.add_job(noop, run_date=due, id="b", misfire_grace_time=None)
+    host.start(paused=True)
+    assert host.scheduler._process_jobs() is None
+    host.shutdown()
+    assert [(job.id, job.next_run_time) for job in store.get_all_jobs()] == [
+        ("a", due),
+        ("b", due),
+    ]
+    assert store.get_runs(RunQuery()) == []
+    assert host.ended.rest() == []
 
 
 def noop() -> None:

@@ -56,6 +56,11 @@ class GeventExecutor(RunExecutor):
             me = getcurrent()
             call_in(self._hub, lambda: self._join(me))
 
+    def after_fork(self) -> None:
+        super().after_fork()
+        self._open = {}
+        self._closed = True
+
     def _join(self, me: Any) -> None:
         while others := [task for task in self._open.values() if task is not me]:
             # What another thread has submitted has no greenlet before the hub comes to it.

@@ -77,6 +77,11 @@ class GeventScheduler(BlockingScheduler):
     def _turn(self) -> float | None:
         return self._loop.turn(budget=SLICE)
 
+    def _after_fork(self) -> None:
+        super()._after_fork()
+        # Greenlets go on in a child. That of the loop ends by itself, as its event is not this.
+        self._greenlet = self._hub = None
+
     def _is_alive(self) -> bool:
         return self._greenlet is not None and not self._greenlet.ready()
 
