@@ -18,6 +18,9 @@ TICKING = {
     "schedulers/blocking.py": [r"Tick! It is \d\d:\d\d:\d\d"],
     "schedulers/background.py": [r"Tick! It is \d\d:\d\d:\d\d"],
     "schedulers/asyncio_.py": [r"Tick! It is \d\d:\d\d:\d\d"],
+    "schedulers/tornado_.py": [r"Tick! It is \d\d:\d\d:\d\d"],
+    "schedulers/twisted_.py": [r"Tick! It is \d\d:\d\d:\d\d"],
+    "schedulers/qt.py": [r"Tick! It is \d\d:\d\d:\d\d"],
     "executors/processpool.py": [
         r"Tick! It is \d\d:\d\d:\d\d in process (?P<worker>\d+)",
         r"Process (?!(?P=worker)\b)\d+ hears that process (?P=worker) is done",

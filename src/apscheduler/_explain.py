@@ -18,7 +18,7 @@ _REMEDIES = {
     RunState.SKIPPED: "a higher max_instances lets runs overlap",
 }
 
-_STILL_TO_COME = "that time is still to come"
+#: Changes that explain nothing of a slot at their own moment.
 _BEGINNINGS = (JobChangeKind.ADDED, JobChangeKind.RESUMED)
 
 
@@ -136,7 +136,9 @@ def _why_none(job: Job | None, changes: Sequence[JobChange], at: datetime, now: 
         fires, following = _whether_it_fires(job, next_run_time, at)
         if fires and at >= next_run_time:
             # Whatever was changed before, that is how it is now.
-            return _STILL_TO_COME if at > now else "it is due, and waits for the scheduler"
+            if at > now:
+                return "that time is still to come"
+            return "it is due, and waits for the scheduler"
     before = [change for change in changes if change.at <= at]
     after = [change for change in changes if change.at > at]
     # What the changes had made of the job by then: the last of those that still hold.
@@ -163,7 +165,7 @@ def _why_none(job: Job | None, changes: Sequence[JobChange], at: datetime, now: 
         then = f"; the next one is {_time(following)}" if following else ""
         return f"its trigger does not fire then{then}"
     if at > now:
-        return _STILL_TO_COME
+        return f"the job does not run before {_time(next_run_time)}"
     return "that was before the job was added, or longer ago than records are kept"
 
 

@@ -161,6 +161,20 @@ def test_no_exception_of_a_job_reaches_the_reactor(
             assert type(failed.exception) is error
 
 
+def test_a_coroutine_function_does_not_wait_for_a_thread(reactor: Reactor) -> None:
+    reactor.own.suggestThreadPoolSize(1)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def busy() -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE)
+
+    reactor.submit(busy)
+    assert begun.wait(PATIENCE)
+    assert reactor.submit(coroutine).outcome().value == reactor.thread.ident
+    go_on.set()
+
+
 def test_a_run_that_was_cancelled_meanwhile_is_skipped(reactor: Reactor) -> None:
     for func in (int, coroutine):
         work = Submission(func, runs=3)
@@ -226,9 +240,7 @@ def test_what_comes_while_the_reactor_ends_is_refused(reactor: Reactor) -> None:
 
     refused: list[ShuttingDownError] = []
     assert reactor.submit(int).outcome().value == 0
-    reactor.own.callFromThread(
-        reactor.own.addSystemEventTrigger, "during", "shutdown", submit
-    )
+    reactor.own.callFromThread(reactor.own.addSystemEventTrigger, "during", "shutdown", submit)
     reactor.stop()
     assert len(refused) == 1
 

@@ -40,7 +40,7 @@ from oracle.cron import (
 )
 
 SEED_VARIABLE = "ORACLE_SEED"
-CASES_PER_PLACE = 40
+CASES_PER_PLACE = 50
 
 
 def chosen_seed() -> str:
@@ -77,10 +77,12 @@ class Place:
         if changes and rng.random() < 0.85:
             self.middle = rng.choice(changes)
         else:
-            year = rng.choice([rng.randrange(1970, LAST_YEAR), 1970, 2037, 2038, 2400, 5000])
-            self.middle = datetime(year, 1, 1, tzinfo=UTC) + rng.choice(
-                [rng.randrange(365) * DAY, 0 * DAY, 58 * DAY, 60 * DAY, 364 * DAY]
-            )
+            year = rng.choice([1970, 2037, 2038, 2400, 5000])
+            if rng.random() < 0.7:
+                year = rng.randrange(1970, LAST_YEAR)
+            # The first and last week of a year, and the end of February.
+            days = rng.choice([0, 0, 1, 58, 59, 364, rng.randrange(365)])
+            self.middle = datetime(year, 1, 1, tzinfo=UTC) + days * DAY
 
     def local(self, rng: random.Random) -> datetime:
         """Return a local time (naive) that the clocks show close to the middle, or leave out."""

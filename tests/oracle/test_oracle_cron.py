@@ -195,7 +195,7 @@ def test_cron_fires_when_a_walk_through_every_second_says_so() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("zone", ZONES)
 def test_cron_fires_in_many_cases_when_every_minute_says_so(zone: str) -> None:
-    check("cron", 1250, [zone])
+    check("cron", 1200, [zone])
 
 
 @pytest.mark.slow

@@ -12,11 +12,12 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 from host_kit import PATIENCE, Ears, Gate
-from qt_host import APPLICATION, QtCore
+from qt_host import APPLICATION, QtCore, QtHost
 
 from apscheduler import events
 from apscheduler.executors.debug import DebugExecutor
@@ -123,6 +124,25 @@ def test_started_in_a_thread_without_an_event_loop_it_runs_on_that_of_the_applic
     run_until(lambda: len(ran) > 2)
 
 
+def test_started_again_in_another_thread_with_an_event_loop_it_runs_there(
+    make: MakeScheduler,
+) -> None:
+    def note(event: Any) -> None:
+        threads.put(threading.current_thread())
+
+    scheduler = make()
+    scheduler.start()
+    scheduler.shutdown()
+    threads: SimpleQueue[threading.Thread] = SimpleQueue()
+    scheduler.add_listener(note, events.EVENT_JOB_SUBMITTED)
+    host = QtHost()
+    host.on_loop(scheduler.start)
+    scheduler.add_job(int)
+    assert threads.get(timeout=PATIENCE) is host._thread
+    host.on_loop(scheduler.shutdown)
+    host.close()
+
+
 def test_after_a_shutdown_there_is_no_timer_and_no_turn(make: MakeScheduler) -> None:
     scheduler = make(Counting)
     scheduler.start()
@@ -140,9 +160,8 @@ def test_after_a_shutdown_there_is_no_timer_and_no_turn(make: MakeScheduler) -> 
 
 
 def test_a_shutdown_in_another_thread_stops_the_timer_too(make: MakeScheduler) -> None:
-    scheduler = make(Counting)
+    scheduler = make(Counting, max_sleep=1000)
     scheduler.start()
-    scheduler.add_job(int, "interval", seconds=0.01)
     run_until(lambda: scheduler._timer.isActive())
     stopping = threading.Thread(target=scheduler.shutdown)
     stopping.start()
@@ -231,15 +250,26 @@ def test_a_running_scheduler_that_nobody_holds_on_to_runs_on(make: MakeScheduler
     scheduler = QtScheduler(timezone="UTC")
     ran: list[int] = []
     scheduler.start()
-    scheduler.add_job(ran.append, "interval", args=[1], seconds=0.01)
+    # Without a warning, for the records of the log hold on to the job, and so to its scheduler.
+    scheduler.add_job(
+        ran.append, "interval", [1], seconds=0.01, max_instances=1000, misfire_grace_time=None
+    )
     there = weakref.ref(scheduler)
     del scheduler
     gc.collect()
     run_until(lambda: len(ran) > 2)
     there().shutdown()
-    run_for(1)
-    gc.collect()
-    assert there() is None
+    run_until(lambda: gc.collect() >= 0 and there() is None)
+
+
+def test_a_scheduler_that_a_listener_has_shut_down_at_its_start_is_let_go() -> None:
+    scheduler = QtScheduler(timezone="UTC")
+    there = weakref.ref(scheduler)
+    scheduler.add_listener(lambda event: there().shutdown(), events.EVENT_SCHEDULER_STARTED)
+    scheduler.start()
+    assert not scheduler.running
+    del scheduler
+    run_until(lambda: gc.collect() >= 0 and there() is None)
 
 
 def test_a_shutdown_waits_for_jobs_that_are_running(make: MakeScheduler) -> None:

@@ -403,36 +403,3 @@ def test_coroutine_listeners_hear_each_event_and_their_failures_are_logged(
     run(main())
     assert heard == [events.EVENT_JOB_ADDED, events.EVENT_JOB_EXECUTED]
     assert caplog.messages.count("Error notifying listener") == 1
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["coroutines", "functions"])
-def test_the_event_loop_breathes_while_two_thousand_jobs_are_due_at_once(kind: str) -> None:
-    done: list[int] = []
-
-    async def coroutine() -> None:
-        done.append(1)
-
-    def function() -> None:
-        done.append(1)
-
-    async def main() -> float:
-        done.clear()
-        scheduler = new()
-        scheduler.start(paused=True)
-        for _ in range(2000):
-            scheduler.add_job(
-                coroutine if kind == "coroutines" else function, misfire_grace_time=None
-            )
-        # In the loop's own time: how busy the machine is does not matter.
-        worst, before = 0.0, time.thread_time()
-        scheduler.resume()
-        while len(done) < 2000:
-            await asyncio.sleep(0)
-            now = time.thread_time()
-            worst, before = max(worst, now - before), now
-        await scheduler.aclose()
-        return worst
-
-    # Only a stall that comes every time is ours.
-    assert min(run(main()) for _ in range(3)) < 0.05

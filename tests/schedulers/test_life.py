@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
-from host_kit import HOSTS, PATIENCE, AsyncIOHost, Ears, Gate, Host, own_threads
+from host_kit import HOSTS, PATIENCE, Ears, Gate, Host, own_threads
 
 from apscheduler import events
 from apscheduler.executors.debug import DebugExecutor
@@ -248,9 +248,7 @@ def test_coroutine_functions_run_on_every_host(make_host: MakeHost, kind: str) -
     host.start()
     event = host.run(coroutine)
     assert event.code == events.EVENT_JOB_EXECUTED
-    assert event.retval == (
-        "event loop" if isinstance(host, AsyncIOHost) else "APScheduler-coroutines"
-    )
+    assert event.retval == host.coroutines_run_in
 
 
 def test_coroutine_listeners_are_brought_to_their_end_on_every_host(host: Host) -> None:
@@ -269,9 +267,7 @@ def test_coroutine_listeners_are_brought_to_their_end_on_every_host(host: Host) 
         host.run(lambda: None)
         thread, code = heard.get(timeout=PATIENCE)
         assert code == events.EVENT_JOB_EXECUTED
-        assert thread == (
-            "event loop" if isinstance(host, AsyncIOHost) else "APScheduler-coroutines"
-        )
+        assert thread == host.coroutines_run_in
 
 
 @pytest.mark.parametrize("kind", ["background", "blocking"])

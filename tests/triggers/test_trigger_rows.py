@@ -174,7 +174,9 @@ def test_fields_of_old_rows_need_not_pass_the_checks_of_today() -> None:
     every_hour.__dict__["step"] = 60
     minute.__dict__.update(name="minute", is_default=False, expressions=[every_hour])
     trigger = CronTrigger(hour="*", minute=0, timezone="UTC")
-    trigger.fields[6] = minute
+    fields = trigger.fields
+    fields[6] = minute
+    trigger.fields = fields
     restored = pickle.loads(pickle.dumps(trigger))
     assert restored.get_next_fire_time(START, START) == START + timedelta(hours=1)
 
@@ -186,7 +188,9 @@ def test_fields_of_old_rows_that_match_nothing_never_fire(name: str, first: int)
     field = BaseField.__new__(type(trigger.fields[at]))
     expression = RangeExpression(first)
     field.__dict__.update(name=name, is_default=False, expressions=[expression])
-    trigger.fields[at] = field
+    fields = trigger.fields
+    fields[at] = field
+    trigger.fields = fields
     assert pickle.loads(pickle.dumps(trigger)).get_next_fire_time(None, START) is None
 
 
@@ -194,7 +198,9 @@ def test_values_of_old_rows_below_a_minimum_are_left_out() -> None:
     trigger = CronTrigger(timezone="UTC", day="1-2")
     field = BaseField.__new__(type(trigger.fields[2]))
     field.__dict__.update(name="day", is_default=False, expressions=[RangeExpression(0, 2)])
-    trigger.fields[2] = field
+    fields = trigger.fields
+    fields[2] = field
+    trigger.fields = fields
     restored = pickle.loads(pickle.dumps(trigger))
     assert restored.get_next_fire_time(START + timedelta(days=1), START + timedelta(days=9)) == (
         datetime(2024, 2, 1, tzinfo=UTC)

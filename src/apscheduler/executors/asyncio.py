@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 #: Seconds for which jobs that wait for nothing are run one after the other, before other tasks of
 #: the event loop get a turn.
-SLICE = 0.005
+SLICE = 0.002
 CANCELLED = "its task was cancelled"
 SHUT_DOWN = "its executor was shut down"
 

@@ -83,8 +83,6 @@ class TwistedExecutor(RunExecutor):
             self._has_run = True
         elif self._has_run:
             raise ShuttingDownError("the reactor has ended, and does not run a second time")
-        if self._pool().joined:
-            raise ShuttingDownError("the threads of the reactor have ended")
         with self._idle:
             self._busy += 1
         self._go_on(work, deque(work.runs))

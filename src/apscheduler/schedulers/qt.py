@@ -49,7 +49,9 @@ class QtScheduler(TimerScheduler):
         if moved and self.state == STATE_STOPPED:
             self._timer, self._home_thread = self._new_timer()
         super().start(paused)
-        _running.add(self._timer)
+        # A listener may have shut it down meanwhile.
+        if self.running:
+            _running.add(self._timer)
 
     def shutdown(self, wait: bool = True, timeout: float | None = None) -> None:
         super().shutdown(wait, timeout)
@@ -60,7 +62,7 @@ class QtScheduler(TimerScheduler):
             self._call_on_host(self._stop_timer)
 
     def _new_timer(self) -> tuple[Any, int | None]:
-        """Return a timer, and the thread to which it belongs; None if it is not yet known."""
+        """Return a timer, and the thread to which it belongs; None if that is not this one."""
         qt = _load()
         timer = _timer_class(qt)(self._timer_fired)
         timer.setSingleShot(True)
@@ -70,10 +72,6 @@ class QtScheduler(TimerScheduler):
             return timer, get_ident()
         timer.moveToThread(application.thread())
         return timer, None
-
-    def _process_on_host(self) -> None:
-        self._home_thread = get_ident()
-        super()._process_on_host()
 
     def _is_alive(self) -> bool:
         return self._timer is not None and not self._timer.qt.QCoreApplication.closingDown()
