@@ -131,8 +131,23 @@ def test_too_many_slots_to_be_listed_are_stepped_over_and_counted_as_a_thousand(
     job = make_job(slots(*range(2001)), misfire_grace_time=None)
     plan = decide(at(1500.5), due(job))
     (run,) = plan.opened
-    assert run.count == 1000
-    assert plan.next_run_time == at(1501)
+    assert span(run) == (at(0), at(1500), 1000)
+    assert (plan.last_slot, plan.next_run_time) == (at(1500), at(1501))
+
+
+def test_the_last_slot_of_an_exhausted_trigger_is_found_beyond_those_that_are_listed() -> None:
+    plan = decide(at(9999), due(make_job(slots(*range(1501)), misfire_grace_time=None)))
+    (run,) = plan.opened
+    assert span(run) == (at(0), at(1500), 1000)
+    assert plan.next_run_time is None
+
+
+def test_a_gap_too_long_to_be_listed_leaves_what_is_within_grace_alone() -> None:
+    job = make_job(slots(*range(3000)), coalesce=False, misfire_grace_time=2)
+    plan = decide(at(2000), due(job), Presence(at(2000), "off"))
+    (gap,) = plan.closed
+    assert span(gap) == (at(0), at(1997), 1000)
+    assert [run.scheduled_at for run in plan.opened] == [at(1998), at(1999), at(2000)]
 
 
 # -- lateness -----------------------------------------------------------------------------------

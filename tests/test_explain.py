@@ -63,6 +63,30 @@ def test_a_run_that_failed_with_an_error_names_its_last_line() -> None:
 
 
 @pytest.mark.parametrize(
+    ("reason", "error", "told_as"),
+    [
+        (
+            "worker 7 was killed",
+            "OSError: worker 7 was killed",
+            "with OSError: worker 7 was killed",
+        ),
+        ("two\nlines", "OSError: two\nlines", "with lines"),
+        ("it was not submitted: full", "OSError: full", ": it was not submitted: OSError: full"),
+        (
+            "its outcome is no outcome",
+            "OSError: full",
+            "with OSError: full: its outcome is no outcome",
+        ),
+        ("it was not submitted: ", "KeyError", "with KeyError: it was not submitted: "),
+        ("it was not submitted", "", ": it was not submitted"),
+    ],
+)
+def test_a_cause_is_told_once(reason: str, error: str, told_as: str) -> None:
+    run = make_run(state=S.FAILED, reason=reason, error=error)
+    assert told(NOON, run).endswith(f" failed{told_as if told_as[0] == ':' else ' ' + told_as}.")
+
+
+@pytest.mark.parametrize(
     ("seconds", "duration"),
     [
         (0.0004, "0 ms"),
@@ -341,6 +365,38 @@ def test_no_run_because_the_job_was_changed_when_the_time_had_been_planned() -> 
 def test_no_run_because_the_job_was_added_later() -> None:
     added = change(JobChangeKind.ADDED, -3)
     assert why(-6, added, job=hourly(1)) == "the job was added at 2026-03-01 09:00:00 UTC."
+
+
+def test_no_run_because_the_job_was_removed_before_it_came_to_that() -> None:
+    assert why(-6, REMOVED) == (
+        "the job was removed at 2026-03-01 11:00:00 UTC, before a run for that time began."
+    )
+
+
+def test_no_run_because_the_job_was_paused_nobody_knows_since_when() -> None:
+    assert why(-6, RESUMED, job=hourly(1)) == (
+        "the job was paused until it was resumed at 2026-03-01 10:00:00 UTC."
+    )
+
+
+def test_no_run_because_the_job_was_changed_at_that_very_moment() -> None:
+    assert why(-3, RENAMED, job=hourly(1)) == (
+        "the job was modified at 2026-03-01 09:00:00 UTC, after that time had been planned."
+    )
+
+
+def test_no_run_to_come_before_the_next_one_that_a_user_has_set() -> None:
+    assert why(1, job=hourly(3)) == "the job does not run before 2026-03-01 15:00:00 UTC."
+
+
+def test_what_is_due_is_due_whatever_was_changed_since() -> None:
+    assert why(-6, REMOVED, job=hourly(-6)) == "it is due, and waits for the scheduler."
+
+
+def test_of_a_run_that_was_asked_for_and_a_slot_of_the_same_moment_the_slot_is_told() -> None:
+    manual = make_run(kind=RunKind.MANUAL, attempt=2)
+    assert told(NOON, manual, make_run()).startswith("The run of job")
+    assert told(NOON, manual).startswith("The manual run of job")
 
 
 def test_no_run_because_the_trigger_does_not_fire_then() -> None:

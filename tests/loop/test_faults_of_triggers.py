@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 import pytest
@@ -123,8 +122,8 @@ def test_while_a_trigger_goes_on_failing_its_job_is_overdue_and_health_says_why(
 
 @pytest.mark.parametrize(
     "nonsense",
-    [START, datetime(2031, 1, 1), "tomorrow", 7, object()],
-    ids=["a past time", "a naive time", "text", "a number", "an object"],
+    [START, "tomorrow", 7, object()],
+    ids=["a past time", "text", "a number", "an object"],
 )
 def test_a_trigger_that_answers_nonsense_holds_up_only_its_own_job_until_it_is_mended(
     make: Make, nonsense: Any
