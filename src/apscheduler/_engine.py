@@ -296,6 +296,7 @@ def _record(
 ) -> Run:
     job, run_id = due.job, site.new_id()
     live = state in LIVE_STATES
+    # By position throughout: this is made for each fire, and each keyword has its price.
     return Run(
         run_id,
         job.id,
@@ -311,9 +312,13 @@ def _record(
         site.node,
         due.incarnation,
         count,
-        ended_at=None if live else now,
-        reason=reason,
-        definition=definition,
+        1,
+        None,
+        None,
+        None if live else now,
+        reason,
+        None,
+        definition,
     )
 
 

@@ -144,7 +144,8 @@ class Loop:
 
     def run_ended(self, alias: str, run: Run, follow_up: Run | None) -> None:
         """What waited for a Run to end need not wait any longer."""
-        if self.holds(alias).release(run.job_id) or (
+        holds = self._holds.get(alias)
+        if (holds and holds.release(run.job_id)) or (
             follow_up is not None and self.must_wake_for(follow_up.attention_at)
         ):
             self._voice.wake()

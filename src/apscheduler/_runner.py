@@ -280,9 +280,8 @@ class Runner:
             # An executor of somebody else's has answered with something that is no end.
             outcome = Outcome(RunState.FAILED, exception=error, reason="its outcome is no outcome")
             transition = _engine.settle(now, run, outcome, self._new_id)
-        end = End(work, transition, outcome, told)
         try:
-            self._write_end(end)
+            self._write_end(work, transition, outcome, told)
         except Exception as error:
             self._voice.log(
                 logging.ERROR,
@@ -294,15 +293,21 @@ class Runner:
                 work.alias,
                 exc_info=error,
             )
-            self._unwritten.append(end)
+            self._unwritten.append(End(work, transition, outcome, told))
             self._turns.store_failed(work.alias, error, now)
             self._tell_those_who_wait()
             self._voice.wake()
 
-    def _write_end(self, end: End, again: bool = False) -> None:
-        work, transition = end.work, end.transition
+    def _write_end(
+        self,
+        work: Work,
+        transition: Transition,
+        outcome: Outcome,
+        told: bool,
+        again: bool = False,
+    ) -> None:
         run = transition.run
-        beginning = self._unbegun.get(run.id)
+        beginning = self._unbegun.get(run.id) if self._unbegun else None
         if beginning is None:
             (after,) = work.store.apply((transition,))
         else:
@@ -321,10 +326,10 @@ class Runner:
                 run.id,
                 run.job_id,
             )
-        elif not end.told and self._notices.anybody_hears_of(after):
+        elif not told and self._notices.anybody_hears_of(after):
             # A listener is part of the Run: it may shut the scheduler down, too.
             token = _ending.set(run.id)
-            self._voice.tell(self._notices.ended, work.alias, after, end.outcome)
+            self._voice.tell(self._notices.ended, work.alias, after, outcome)
             _ending.reset(token)
         # No lock where nobody waits: workers would queue for it.
         self._ours.pop(run.id, None)
@@ -345,7 +350,7 @@ class Runner:
                 self._unwritten.append(end)
                 continue
             try:
-                self._write_end(end, again=True)
+                self._write_end(end.work, end.transition, end.outcome, end.told, again=True)
             except BaseException:
                 self._unwritten.appendleft(end)
                 raise

@@ -12,6 +12,7 @@ import time
 from contextvars import ContextVar
 from datetime import UTC as UTC
 from datetime import datetime, timedelta, tzinfo
+from time import monotonic as monotonic
 from typing import Protocol
 
 

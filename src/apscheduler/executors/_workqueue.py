@@ -10,7 +10,7 @@ from concurrent.futures import thread as pools
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from apscheduler.clock import SYSTEM_CLOCK
+from apscheduler.clock import monotonic
 from apscheduler.executors.base import Load, ShuttingDownError, Work
 from apscheduler.runs import Outcome, Run
 
@@ -111,7 +111,7 @@ class WorkQueue:
         pace = max(self._average, HORIZON / 1_000)
         idle = self._size - self._drainers + len(self._mailboxes)
         if idle <= 0:
-            pace = max(pace, SYSTEM_CLOCK.monotonic() - self._taken_at)
+            pace = max(pace, monotonic() - self._taken_at)
         return max(0, idle + int(self._size * HORIZON / pace) - len(self._works))
 
     def _call_one(self) -> Future[None] | None:
@@ -167,12 +167,12 @@ class WorkQueue:
         return work
 
     def _run(self, work: Work) -> None:
-        self._taken_at = taken_at = SYSTEM_CLOCK.monotonic()
+        self._taken_at = taken_at = monotonic()
         for run in work.runs:
             started = work.begin(run)
             if started is not None:
                 work.finish(started, self._call(work, started))
-        self._average += (SYSTEM_CLOCK.monotonic() - taken_at - self._average) / 8
+        self._average += (monotonic() - taken_at - self._average) / 8
 
     def _linger(self, mailbox: SimpleQueue[bool]) -> Work | None:
         """Wait a moment for one more Work; None if there is none, and the drainer is to end."""

@@ -14,7 +14,7 @@ from types import CoroutineType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from apscheduler import _fork
-from apscheduler.clock import SYSTEM_CLOCK
+from apscheduler.clock import monotonic
 from apscheduler.executors._coroutines import await_on
 from apscheduler.executors._invoke import ainvoke, invoke
 from apscheduler.executors.base import (
@@ -127,7 +127,7 @@ class AsyncIOExecutor(RunExecutor):
         each still runs in a context of its own.
         """
         self._next = None
-        until = SYSTEM_CLOCK.monotonic() + SLICE
+        until = monotonic() + SLICE
         try:
             while self._queue:
                 work, context = self._queue.popleft()
@@ -136,7 +136,7 @@ class AsyncIOExecutor(RunExecutor):
                     awaited = context.run(steps.send, None)
                 except StopIteration:
                     # One that has cancelled its own task must not hit the next.
-                    if driver.cancelling() or SYSTEM_CLOCK.monotonic() > until:
+                    if driver.cancelling() or monotonic() > until:
                         return
                     continue
                 self._call_driver()

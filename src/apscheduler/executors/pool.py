@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import CancelledError, Executor, Future
 from concurrent.futures import ThreadPoolExecutor as ThreadPool
 from datetime import datetime
@@ -130,8 +130,11 @@ class ThreadPoolExecutor(_WorkerExecutor):
         return self._pool.submit(drain)
 
     def _call(self, work: Work, run: Run) -> Outcome:
+        return invoke(work.job, run, work.clock.now, self._logger, self._await)
+
+    def _await(self, awaitable: Awaitable[Any]) -> Any:
         assert self._scheduler is not None
-        return invoke(work.job, run, work.clock.now, self._logger, self._scheduler._await)
+        return self._scheduler._await(awaitable)
 
 
 class ProcessPoolExecutor(_WorkerExecutor):

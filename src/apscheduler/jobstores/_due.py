@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
+from operator import itemgetter
 
 Item = tuple[float, str]
 
@@ -71,7 +72,9 @@ class DueQueue:
         elif len(heap) > FEW and self._popped * SHARE > len(heap):
             self._popped = 0
             self._sorted += [item for item in heap if item[0] <= until]
-            self._sorted.sort(reverse=True)
+            # Many are due at one moment, and texts are compared faster outside of tuples.
+            self._sorted.sort(key=itemgetter(1), reverse=True)
+            self._sorted.sort(key=itemgetter(0), reverse=True)
             self._heap = [item for item in heap if item[0] > until]
             heapify(self._heap)
 

@@ -154,6 +154,8 @@ class MemoryJobStore(ClaimingJobStore):
             return run, job
 
     def apply(self, transitions: Sequence[Transition]) -> list[Run | None]:
+        if len(transitions) == 1:  # nearly always
+            return [self._ledger.apply(transitions[0])]
         return [self._ledger.apply(transition) for transition in transitions]
 
     def next_wake(self, without: Collection[str]) -> datetime | None:
