@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import types
+import uuid
 import weakref
 from datetime import UTC, date, datetime
 
 import pytest
+import time_machine
 
 from apscheduler.job import MAX_COALESCED, Job
 from apscheduler.triggers.cron import CronTrigger
@@ -114,10 +116,17 @@ def test_a_scheduler_makes_a_job_as_the_class_does(scheduler, name, policy):
     assert attributes(made) == attributes(same)
 
 
-def test_ids_that_are_made_up_are_random_and_all_different(scheduler):
-    ids = {Job(scheduler, func=noop, args=(), kwargs={}).id for _ in range(1000)}
-    assert len(ids) == 1000
+def test_ids_that_are_made_up_are_all_different_and_sort_by_the_time_they_were_made(scheduler):
+    ids = [Job(scheduler, func=noop, args=(), kwargs={}).id for _ in range(1000)]
     assert all(re.fullmatch("[0-9a-f]{32}", id) for id in ids)
+    assert {uuid.UUID(id).version for id in ids} == {7}
+    assert sorted(set(ids)) == ids
+
+
+def test_ids_that_are_made_up_differ_while_the_clock_stands_still(scheduler):
+    with time_machine.travel(NEW_YEAR, tick=False):
+        ids = [Job(scheduler, func=noop, args=(), kwargs={}).id for _ in range(1000)]
+    assert sorted(set(ids)) == ids
 
 
 # What a job lets its scheduler do
