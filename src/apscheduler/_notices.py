@@ -59,9 +59,9 @@ class Notices:
             or self._audience._logger.isEnabledFor(logging.INFO)
         )
 
-    def anybody_hears_of(self, run: Run) -> bool:
+    def anybody_hears_of(self, state: RunState) -> bool:
         """Tell whether it makes any difference to tell of the end of a Run."""
-        return run.state is not RunState.SUCCEEDED or self._audience._hears(EVENT_JOB_EXECUTED)
+        return state is not RunState.SUCCEEDED or self._audience._hears(EVENT_JOB_EXECUTED)
 
     def closed(
         self, alias: str, job: Job, runs: Sequence[Run], late: list[SchedulerEvent]

@@ -253,17 +253,17 @@ class Runner:
         if run.state is RunState.WAITING:
             transition = _engine.start(run)
             try:
-                (begun,) = work.store.apply((transition,))
+                (done,) = work.store.apply((transition,))
             except Exception as error:
                 # Its slot is claimed, and nobody else will run it. It is written with its end.
                 self._unbegun[run.id] = transition
                 self._turns.store_failed(work.alias, error, self.clock.now())
-                begun = moved(run, transition)
-            if begun is None:
+                done = True
+            if not done:
                 self._ours.pop(run.id, None)
                 self._tell_those_who_wait()
                 return None
-            run = begun
+            run = moved(run, transition)
         run = started(run, self._house._clock.now())
         self._ours[run.id] = run
         return run
@@ -309,16 +309,16 @@ class Runner:
         run = transition.run
         beginning = self._unbegun.get(run.id) if self._unbegun else None
         if beginning is None:
-            (after,) = work.store.apply((transition,))
+            (done,) = work.store.apply((transition,))
         else:
-            _, after = work.store.apply((beginning, transition))
+            _, done = work.store.apply((beginning, transition))
             del self._unbegun[run.id]
-        if after is None and again:
+        if not done and again:
             # Has the write that failed been carried out after all?
             known = work.store.get_runs(RunQuery(run.job_id, transition.after))
-            after = next((other for other in known if other.id == run.id), None)
+            done = any(other.id == run.id for other in known)
 
-        if after is None:
+        if not done:
             self._voice.log(
                 logging.WARNING,
                 "The result of run %s of job %s came too late and was refused: the run had been "
@@ -326,7 +326,8 @@ class Runner:
                 run.id,
                 run.job_id,
             )
-        elif not told and self._notices.anybody_hears_of(after):
+        elif not told and self._notices.anybody_hears_of(transition.after):
+            after = moved(run, transition)
             # A listener is part of the Run: it may shut the scheduler down, too.
             token = _ending.set(run.id)
             self._voice.tell(self._notices.ended, work.alias, after, outcome)

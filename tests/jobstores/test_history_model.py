@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from apscheduler.job import Job
 from apscheduler.jobstores import _archive
 from apscheduler.jobstores.memory import MemoryJobStore
-from apscheduler.runs import Live, Run, RunQuery, RunState, Transition, replace
+from apscheduler.runs import Live, Run, RunQuery, RunState, Transition, moved, replace
 from apscheduler.testing.decisions import run_for
 from job_kit import at, make_job
 
@@ -68,8 +68,9 @@ class HistoryAgainstModel(RuleBasedStateMachine):
     @precondition(lambda self: self.live)
     def end(self, position: int, state: RunState) -> None:
         run = self.live.pop(position % len(self.live))
-        (ended,) = self.store.apply([Transition(run, state, at(self.number))])
-        assert ended is not None
+        transition = Transition(run, state, at(self.number))
+        assert self.store.apply([transition]) == [True]
+        ended = moved(run, transition)
         self.window.append(ended)
         of_job = [other for other in self.window if other.job_id == run.job_id]
         if len(of_job) > PER_JOB:

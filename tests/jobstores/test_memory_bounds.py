@@ -21,6 +21,7 @@ from apscheduler.runs import (
     RunQuery,
     RunState,
     Transition,
+    moved,
     replace,
 )
 from apscheduler.testing.decisions import opening, run_for
@@ -49,9 +50,9 @@ def open_run(store: MemoryJobStore, job_id: str, number: int) -> Run:
 def end_run(store: MemoryJobStore, job_id: str, number: int, state: RunState) -> Run:
     """Open a Run and let it end."""
     run = open_run(store, job_id, number)
-    (ended,) = store.apply([Transition(run, state, at(number))])
-    assert ended is not None
-    return ended
+    transition = Transition(run, state, at(number))
+    assert store.apply([transition]) == [True]
+    return moved(run, transition)
 
 
 # -- history ------------------------------------------------------------------------------------
@@ -276,8 +277,8 @@ def test_many_threads_end_runs_and_each_run_ends_once() -> None:
     runs = store.get_runs(EVERYTHING)
 
     def end_all(state: RunState) -> list[str]:
-        ended = store.apply([Transition(run, state, at(100)) for run in runs])
-        return [run.id for run in ended if run is not None]
+        done = store.apply([Transition(run, state, at(100)) for run in runs])
+        return [run.id for run, ended in zip(runs, done, strict=True) if ended]
 
     with ThreadPoolExecutor(4) as threads:
         states = [S.SUCCEEDED, S.FAILED, S.LOST, S.CANCELLED]

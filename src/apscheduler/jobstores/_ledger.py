@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from heapq import heappop, heappush, nlargest
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from apscheduler.jobstores._archive import Archive
 from apscheduler.runs import (
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: How many changes are kept of a job, and of how many jobs.
 CHANGES_PER_JOB, JOBS_WITH_CHANGES = 100, 1_000
 #: How many ended Runs wait to be filed at most.
-MAX_UNFILED = 1000
+MAX_UNFILED = 10_000
 
 
 class Ledger:
@@ -37,7 +37,8 @@ class Ledger:
 
     Runs are opened under a lock, but end without one: a lock that each worker takes for each Run
     makes the workers queue for it, and costs more than the Run. So a Run ends by being taken out
-    of `_live`, which only one thread can do, and is filed later, with others.
+    of `_live`, which only one thread can do, and is filed later, with others, when there is
+    nothing else to do.
 
     :param is_stored: tells whether a job still exists; the last success and failure of those
         jobs are kept whatever happened since
@@ -48,7 +49,7 @@ class Ledger:
         self._live: dict[str, Run] = {}
         # Nearly every job has one live Run at most: only of several there is a dict.
         self._live_of_job: dict[str, Run | dict[str, Run]] = {}
-        self._unfiled: deque[Run] = deque()
+        self._unfiled: deque[tuple[Run, Transition]] = deque()
         self._attention: list[tuple[datetime, str]] = []
         self._archive = Archive(is_stored)
         # The job that was changed last comes last.
@@ -65,29 +66,26 @@ class Ledger:
     def record(self, runs: Iterable[Run]) -> None:
         """Keep new Runs, live or ended."""
         with self._lock:
-            self._file()
             for run in runs:
                 if run.state in LIVE_STATES:
                     self._open(run)
                 else:
                     self._archive.add(run)
 
-    def apply(self, transition: Transition) -> Run | None:
-        """Carry out a transition; return the Run as it then is, or None if it was refused."""
+    def apply(self, transition: Transition) -> bool:
+        """Carry out a transition; return whether it was carried out, or refused."""
         before = transition.run
         if transition.after in LIVE_STATES or transition.follow_up is not None:
             with self._lock:
                 return self._replace(before, transition)
         kept = self._take(before)
         if kept is None:
-            return None
-        after = moved(kept, transition)
+            return False
         unfiled = self._unfiled
-        unfiled.append(after)
+        unfiled.append((kept, transition))
         if len(unfiled) > MAX_UNFILED:
-            with self._lock:
-                self._file()
-        return after
+            self.file()
+        return True
 
     def start_waiting(
         self,
@@ -104,9 +102,10 @@ class Ledger:
             if run is None or run.attention_at is None or run.attention_at > now:
                 break
             job = run.definition or lookup_job(run.job_id)
-            after = self.apply(decide(run, job))
-            if after is not None and after.state is RunState.RUNNING and job is not None:
-                won.append((after, job))
+            transition = decide(run, job)
+            starts = transition.after is RunState.RUNNING and job is not None
+            if self.apply(transition) and starts:
+                won.append((moved(run, transition), cast("Job", job)))
         return won
 
     def next_attention(self) -> datetime | None:
@@ -154,6 +153,12 @@ class Ledger:
         with self._lock:
             return list(self._changes.get(job_id, ()))
 
+    def file(self) -> None:
+        """Put the Runs that have ended where they belong."""
+        if self._unfiled:
+            with self._lock:
+                self._file()
+
     def job_removed(self, job_id: str) -> None:
         """Let go of what was kept only because the job existed."""
         with self._lock:
@@ -166,7 +171,7 @@ class Ledger:
             self._live_of_job[run.job_id] = run
         elif isinstance(known, dict):
             known[run.id] = run
-        elif known.id == run.id:
+        elif known.id == run.id or known.id not in self._live:
             self._live_of_job[run.job_id] = run
         else:
             self._live_of_job[run.job_id] = {known.id: known, run.id: run}
@@ -188,10 +193,10 @@ class Ledger:
         elif known is not None and known.id == run.id:
             del self._live_of_job[run.job_id]
 
-    def _replace(self, before: Run, transition: Transition) -> Run | None:
+    def _replace(self, before: Run, transition: Transition) -> bool:
         kept = self._take(before)
         if kept is None:
-            return None
+            return False
         after = moved(kept, transition)
         if transition.follow_up is not None:
             self._open(transition.follow_up)
@@ -200,7 +205,7 @@ class Ledger:
         else:
             self._no_longer_live(after)
             self._archive.add(after)
-        return after
+        return True
 
     def _take(self, before: Run) -> Run | None:
         """Take a live Run out, if it is as it was; of several threads only one succeeds."""
@@ -215,12 +220,11 @@ class Ledger:
         return taken
 
     def _file(self) -> None:
-        """Put the Runs that have ended where they belong."""
         unfiled, archive = self._unfiled, self._archive
         while unfiled:
-            run = unfiled.popleft()
-            self._no_longer_live(run)
-            archive.add(run)
+            kept, transition = unfiled.popleft()
+            self._no_longer_live(kept)
+            archive.add(moved(kept, transition))
 
     def _first_to_attend(self) -> Run | None:
         """Return the waiting Run that needs attention first."""

@@ -151,11 +151,12 @@ class UnsharedJobStore(ClaimingJobStore):
             life.version += 1
             return run, job
 
-    def apply(self, transitions: Sequence[Transition]) -> list[Run | None]:
+    def apply(self, transitions: Sequence[Transition]) -> list[bool]:
         return [self._ledger.apply(transition) for transition in transitions]
 
     def next_wake(self, without: Collection[str]) -> datetime | None:
         attention = self._ledger.next_attention()
+        self._ledger.file()
         with self._lock:
             due = self.store.get_next_run_time()
             if due is not None and without:

@@ -202,8 +202,8 @@ class ClaimingJobStore(BaseJobStore):
         """
 
     @abstractmethod
-    def apply(self, transitions: Sequence[Transition]) -> list[Run | None]:
-        """Write transitions of Runs; None stands for each that was refused.
+    def apply(self, transitions: Sequence[Transition]) -> list[bool]:
+        """Write transitions of Runs; return for each whether it was carried out.
 
         A transition is refused if its Run is no longer in the state it was decided for: a
         result that comes too late changes nothing.

@@ -153,13 +153,14 @@ class MemoryJobStore(ClaimingJobStore):
             job._version += 1
             return run, job
 
-    def apply(self, transitions: Sequence[Transition]) -> list[Run | None]:
+    def apply(self, transitions: Sequence[Transition]) -> list[bool]:
         if len(transitions) == 1:  # nearly always
             return [self._ledger.apply(transitions[0])]
         return [self._ledger.apply(transition) for transition in transitions]
 
     def next_wake(self, without: Collection[str]) -> datetime | None:
         attention = self._ledger.next_attention()
+        self._ledger.file()
         with self._lock:
             self._unpark(without)
             while (job := self._top()) is not None and job.id in without:

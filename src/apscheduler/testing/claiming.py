@@ -174,9 +174,9 @@ class ClaimingJobStoreSuite(ClaimSuite):
         self.add_jobs(store, ("j", NOON))
         self.claim_all(store)
         (run,) = store.get_runs(RunQuery())
-        (after,) = store.apply(
+        assert store.apply(
             [Transition(run, S.FAILED, LATER, NOON + SECOND, "why", "ValueError: no")]
-        )
+        ) == [True]
         expected = replace(
             run,
             state=S.FAILED,
@@ -185,22 +185,23 @@ class ClaimingJobStoreSuite(ClaimSuite):
             reason="why",
             error="ValueError: no",
         )
-        assert after == expected
         assert store.get_runs(RunQuery()) == [expected]
 
     def test_a_result_that_comes_too_late_changes_nothing(self, store: ClaimingJobStore) -> None:
         self.add_jobs(store, ("j", NOON))
         self.claim_all(store)
         (run,) = store.get_runs(RunQuery())
-        (lost,) = store.apply([Transition(run, S.LOST, LATER, reason="its node died")])
+        store.apply([Transition(run, S.LOST, LATER, reason="its node died")])
+        lost = store.get_runs(RunQuery())
         follow_up = self.waiting(LATER, attempt=2)
         late = Transition(run, S.SUCCEEDED, LATER + SECOND, follow_up=follow_up)
-        assert store.apply([late]) == [None]
-        assert store.get_runs(RunQuery()) == [lost]
+        assert store.apply([late]) == [False]
+        assert store.get_runs(RunQuery()) == lost
+        assert [found.state for found in lost] == [S.LOST]
 
     def test_what_is_not_on_record_cannot_end(self, store: ClaimingJobStore) -> None:
         unknown = run_for(self.make_job("j"), NOON, "1")
-        assert store.apply([Transition(unknown, S.SUCCEEDED, LATER)]) == [None]
+        assert store.apply([Transition(unknown, S.SUCCEEDED, LATER)]) == [False]
         assert store.get_runs(RunQuery()) == []
 
     def test_each_transition_has_its_own_answer(self, store: ClaimingJobStore) -> None:
@@ -212,21 +213,22 @@ class ClaimingJobStoreSuite(ClaimSuite):
             Transition(a, S.FAILED, LATER),
             Transition(b, S.CANCELLED, LATER),
         ]
-        states = [run.state if run else None for run in store.apply(ends)]
-        assert states == [S.SUCCEEDED, None, S.CANCELLED]
+        assert store.apply(ends) == [True, False, True]
+        states = {run.job_id: run.state for run in store.get_runs(RunQuery())}
+        assert states == {"a": S.SUCCEEDED, "b": S.CANCELLED}
         assert store.apply([]) == []
 
     def test_a_waiting_run_begins_and_then_ends(self, store: ClaimingJobStore) -> None:
         self.add_jobs(store, ("j", NOON))
         waiting = self.waiting(None)
         self.open_runs(store, waiting, next_run_time=LATER)
-        (running,) = store.apply([Transition(waiting, S.RUNNING)])
-        assert running is not None
-        assert store.get_runs(RunQuery()) == [running]
-        assert store.apply([Transition(waiting, S.RUNNING)]) == [None]
-        (ended,) = store.apply([Transition(running, S.SUCCEEDED, LATER)])
-        assert ended is not None
-        assert store.get_runs(RunQuery()) == [ended]
+        assert store.apply([Transition(waiting, S.RUNNING)]) == [True]
+        (running,) = store.get_runs(RunQuery())
+        assert (running.id, running.state) == (waiting.id, S.RUNNING)
+        assert store.apply([Transition(waiting, S.RUNNING)]) == [False]
+        assert store.apply([Transition(running, S.SUCCEEDED, LATER)]) == [True]
+        (ended,) = store.get_runs(RunQuery())
+        assert (ended.id, ended.state) == (waiting.id, S.SUCCEEDED)
 
     def test_what_follows_is_opened_in_the_same_write(self, store: ClaimingJobStore) -> None:
         self.add_jobs(store, ("j", NOON))
@@ -280,9 +282,9 @@ class ClaimingJobStoreSuite(ClaimSuite):
         self.claim_all(store)
         store.remove_job("j")
         (run,) = store.get_runs(RunQuery("j"))
-        (ended,) = store.apply([Transition(run, S.SUCCEEDED, LATER)])
-        assert ended is not None
-        assert store.get_runs(RunQuery("j")) == [ended]
+        assert store.apply([Transition(run, S.SUCCEEDED, LATER)]) == [True]
+        (ended,) = store.get_runs(RunQuery("j"))
+        assert (ended.id, ended.state) == (run.id, S.SUCCEEDED)
 
     def test_changes_of_a_job_are_kept_oldest_first(self, store: ClaimingJobStore) -> None:
         changes = [
