@@ -8,11 +8,11 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, MutableMapping
-from dataclasses import dataclass
 from datetime import tzinfo
 from importlib import import_module
 from typing import Any, Literal, Protocol, TypeVar
 
+from apscheduler._values import value
 from apscheduler.clock import SYSTEM_CLOCK, Clock
 from apscheduler.util import asbool, asint, astimezone, maybe_ref
 
@@ -37,11 +37,11 @@ def merge_options(
         raise TypeError(f"gconfig must be a dict of options, got {gconfig!r}")
     prefix = prefix or ""
     tree: dict[str, Any] = {}
-    for key, value in gconfig.items():
+    for key, given in gconfig.items():
         if not isinstance(key, str):
             raise TypeError(f"gconfig must have text for keys, got {key!r}")
         if key.startswith(prefix):
-            _plant(tree, key.removeprefix(prefix), value)
+            _plant(tree, key.removeprefix(prefix), given)
     return {**tree, **options}
 
 
@@ -254,7 +254,7 @@ def _build(
     return component
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Settings:
     """The options of a scheduler that are not executors or job stores.
 

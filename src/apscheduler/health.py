@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from apscheduler._values import value
 
-@dataclass(frozen=True, slots=True)
+
+@value
 class StoreHealth:
     """How a job store last answered.
 
@@ -18,7 +19,7 @@ class StoreHealth:
     failures: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ExecutorHealth:
     """What an executor is doing; None where it cannot tell.
 
@@ -31,7 +32,7 @@ class ExecutorHealth:
     stuck: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OverdueJob:
     """A job whose time has passed without an answer, and why."""
 
@@ -41,7 +42,7 @@ class OverdueJob:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Health:
     """The state of a scheduler at one moment.
 

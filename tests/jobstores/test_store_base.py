@@ -11,7 +11,6 @@ from apscheduler.job import Job
 from apscheduler.jobstores.base import (
     BaseJobStore,
     ClaimingJobStore,
-    Claims,
     ConflictingIdError,
     JobLookupError,
     TransientJobError,
@@ -142,12 +141,6 @@ def test_a_subclass_that_claims_in_its_own_way_may_override_what_it_likes() -> N
 
 def test_a_claiming_store_does_no_io_unless_it_says_so() -> None:
     assert ClaimingJobStore.blocking is False
-
-
-def test_claims_that_nothing_kept_from_being_written_have_no_failures() -> None:
-    first, second = Claims([]), Claims([])
-    first.failed.append((None, ValueError()))  # type: ignore[arg-type]
-    assert second.failed == []
 
 
 def test_a_job_in_memory_is_the_object_that_was_added() -> None:

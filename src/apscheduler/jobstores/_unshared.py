@@ -112,7 +112,7 @@ class UnsharedJobStore(ClaimingJobStore):
         limit: int,
         without: Collection[str],
     ) -> Claims:
-        claims = Claims([])
+        claims = Claims([], [])
         with self._lock:
             self._settle_unsure(claims, without)
             read = [

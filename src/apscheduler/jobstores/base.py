@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -132,7 +131,7 @@ class Claims:
     """
 
     won: list[tuple[Due, Plan]]
-    failed: list[tuple[Due, Exception]] = field(default_factory=list)
+    failed: list[tuple[Due, Exception]]
 
 
 class ClaimingJobStore(BaseJobStore):

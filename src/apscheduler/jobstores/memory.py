@@ -138,7 +138,7 @@ class MemoryJobStore(ClaimingJobStore):
             finally:
                 with self._lock:
                     won += self._write(in_hand, plans)
-        return Claims(won)
+        return Claims(won, [])
 
     def claim_waiting(
         self, now: datetime, decide: Callable[[Run, Job | None], Transition], limit: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 import threading
@@ -52,6 +51,13 @@ def seconds_given(name: str, given: Any, *, positive: bool = False) -> float:
         least = "greater than 0" if positive else "at least 0"
         raise ValueError(f"{name} must be {least} seconds, got {given!r}")
     return float(min(given, LONGEST))
+
+
+def _is_awaitable(answer: object) -> bool:
+    # Not imported before a listener answers at all: it brings a dozen modules with it.
+    from inspect import isawaitable
+
+    return isawaitable(answer)
 
 
 class SchedulerCore:
@@ -240,7 +246,7 @@ class SchedulerCore:
                 began = perf_counter()
                 try:
                     answer = callback(event)
-                    if inspect.isawaitable(answer):
+                    if answer is not None and _is_awaitable(answer):
                         self._await_listener(answer)
                 except BaseException as error:
                     self._log(logging.ERROR, "Error notifying listener", exc_info=error)
