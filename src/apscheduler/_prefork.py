@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from apscheduler._values import value
 
 
-class Siblings(NamedTuple):
+@value
+class Siblings:
     """The workers of a server, of which this process is one; None if their number is unknown."""
 
     server: str

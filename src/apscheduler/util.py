@@ -129,6 +129,16 @@ def astimezone(obj: str | tzinfo | None) -> tzinfo | None:
     return obj
 
 
+def get_localzone() -> tzinfo:
+    """Return the local time zone, as tzlocal finds it.
+
+    tzlocal is not imported before somebody asks: most of the import of this library would be its.
+    """
+    from tzlocal import get_localzone as find
+
+    return find()
+
+
 def asdate(obj: Any) -> Any:
     """Return the date that an ISO 8601 text such as ``2024-02-29`` stands for; others unchanged.
 

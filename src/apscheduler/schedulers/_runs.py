@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from apscheduler._explain import explain
 from apscheduler.clock import UTC
 from apscheduler.health import ExecutorHealth, Health, OverdueJob, StoreHealth
 from apscheduler.jobstores.base import JobLookupError
@@ -94,6 +93,8 @@ class RunMethods(SchedulerCore):
         ]
         if job is None and not runs and not changes:
             raise JobLookupError(job_id)
+        from apscheduler._explain import explain
+
         return explain(job_id, job, runs, changes, moment, self._clock.now())
 
     def _moment(self, name: str, given: datetime | str | None) -> datetime | None:

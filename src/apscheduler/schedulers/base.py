@@ -14,15 +14,12 @@ from datetime import datetime  # noqa: F401  # programs' tests replace it here
 from threading import TIMEOUT_MAX, current_thread, main_thread
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tzlocal import get_localzone
-
 from apscheduler import clock
 from apscheduler._config import (
     build_components,
     merge_options,
     read_settings,
 )
-from apscheduler._prefork import siblings
 from apscheduler.events import (
     EVENT_SCHEDULER_PAUSED,
     EVENT_SCHEDULER_RESUMED,
@@ -44,6 +41,7 @@ from apscheduler.schedulers._listing import ListingMethods
 from apscheduler.schedulers._registry import RegistryMethods
 from apscheduler.schedulers._runs import RunMethods
 from apscheduler.triggers.base import BaseTrigger
+from apscheduler.util import get_localzone as get_localzone
 
 if TYPE_CHECKING:
     from apscheduler.job import Job
@@ -305,6 +303,8 @@ class BaseScheduler(ListingMethods, JobMethods, RunMethods, RegistryMethods, ABC
                 self._started_in,
             )
             self._forked_from = None
+        from apscheduler._prefork import siblings
+
         workers = siblings()
         if workers is not None and self._keeps_jobs_in_memory():
             self._log(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any, ClassVar
 
-from tzlocal import get_localzone
-
 from apscheduler import clock
 from apscheduler.triggers._walltime import clock_changes
 from apscheduler.triggers.base import (
@@ -16,7 +14,7 @@ from apscheduler.triggers.base import (
     require_forward,
     require_whole,
 )
-from apscheduler.util import asdate, astimezone, timezone_repr
+from apscheduler.util import asdate, astimezone, get_localzone, timezone_repr
 
 
 class CalendarIntervalTrigger(BaseTrigger):

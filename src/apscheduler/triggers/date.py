@@ -5,11 +5,9 @@ from __future__ import annotations
 from datetime import date, datetime, tzinfo
 from typing import Any
 
-from tzlocal import get_localzone
-
 from apscheduler import clock
 from apscheduler.triggers.base import BaseTrigger, slot_state
-from apscheduler.util import astimezone, convert_to_datetime, datetime_repr
+from apscheduler.util import astimezone, convert_to_datetime, datetime_repr, get_localzone
 
 
 class DateTrigger(BaseTrigger):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 
-from tzlocal import get_localzone
-
 from apscheduler import clock
 from apscheduler.triggers.base import (
     BaseTrigger,
@@ -16,7 +14,7 @@ from apscheduler.triggers.base import (
     require_forward,
     slot_state,
 )
-from apscheduler.util import astimezone, convert_to_datetime, datetime_repr
+from apscheduler.util import astimezone, convert_to_datetime, datetime_repr, get_localzone
 
 
 class IntervalTrigger(BaseTrigger):

@@ -8,8 +8,6 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from tzlocal import get_localzone
-
 from apscheduler.triggers._walltime import clock_changes, naive_utc
 from apscheduler.triggers.base import (
     BaseTrigger,
@@ -28,7 +26,7 @@ from apscheduler.triggers.cron.fields import (
     MonthField,
     WeekField,
 )
-from apscheduler.util import astimezone, convert_to_datetime, datetime_repr
+from apscheduler.util import astimezone, convert_to_datetime, datetime_repr, get_localzone
 
 __all__ = ("CronTrigger",)
 
