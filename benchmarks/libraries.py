@@ -48,7 +48,9 @@ class Library:
 
         :raises ScenarioError: if there is none, or it is that of another version
         """
-        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        # What is installed is compiled already, and so is to be what stands in this checkout.
+        without = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+        inherited = {name: value for name, value in os.environ.items() if name not in without}
         arguments = json.dumps({"size": size, **options})
         try:
             done = subprocess.run(
