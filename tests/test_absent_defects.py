@@ -227,7 +227,7 @@ def test_one_shots_that_are_over_leave_no_count_in_their_executor(
     executor = kind()
     scheduler = make(executors={"default": executor})
     for number in range(50):
-        scheduler.add_job(len, args=[""], id=f"{number}", misfire_grace_time=None)
+        scheduler.add_job(len, args=[""], id=f"{number}")
     scheduler.run_due()
     assert len(scheduler.get_runs(state="succeeded")) == 50
     assert not executor._instances

@@ -18,6 +18,7 @@ TICKING = {
     "schedulers/blocking.py": [r"Tick! It is \d\d:\d\d:\d\d"],
     "schedulers/background.py": [r"Tick! It is \d\d:\d\d:\d\d"],
     "schedulers/asyncio_.py": [r"Tick! It is \d\d:\d\d:\d\d"],
+    "schedulers/gevent_.py": [r"Tick! It is \d\d:\d\d:\d\d"],
     "schedulers/tornado_.py": [r"Tick! It is \d\d:\d\d:\d\d"],
     "schedulers/twisted_.py": [r"Tick! It is \d\d:\d\d:\d\d"],
     "schedulers/qt.py": [r"Tick! It is \d\d:\d\d:\d\d"],

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,8 +98,13 @@ RULES: dict[str, Callable[[Arrow], bool]] = {
 }
 
 
-def arrows(source: Path) -> Iterator[Arrow]:
-    """Yield every import below a folder that holds the package."""
+@cache
+def arrows(source: Path) -> list[Arrow]:
+    """Return every import below a folder that holds the package."""
+    return list(_arrows(source))
+
+
+def _arrows(source: Path) -> Iterator[Arrow]:
     for file in sorted(source.rglob("*.py")):
         parts = file.relative_to(source).with_suffix("").parts
         package = parts[:-1]
@@ -133,7 +139,7 @@ def forbidden(source: Path) -> list[str]:
 
 
 def test_no_arrow_goes_where_it_must_not() -> None:
-    assert sum(1 for _ in arrows(SOURCE)) > 100, "the imports were not found"
+    assert len(arrows(SOURCE)) > 100, "the imports were not found"
     assert forbidden(SOURCE) == []
 
 
@@ -194,5 +200,5 @@ def test_an_arrow_that_may_be_is_not_named(module: str, line: str, tmp_path: Pat
     file.parent.mkdir(parents=True)
     file.write_text(line)
 
-    assert list(arrows(tmp_path))
+    assert arrows(tmp_path)
     assert forbidden(tmp_path) == []

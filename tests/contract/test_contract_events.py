@@ -325,7 +325,7 @@ def test_another_thread_may_use_the_scheduler_while_a_listener_runs(turns, code)
     def ask_from_elsewhere(event):
         asked = threading.Event()
         threading.Thread(target=lambda: (turns.get_jobs(), asked.set()), daemon=True).start()
-        answers.append(asked.wait(0.2))
+        answers.append(asked.wait(1))
 
     turns.start()
     turns.add_listener(ask_from_elsewhere, code)

@@ -292,7 +292,6 @@ if __name__ == "__main__":
 def test_in_a_fork_of_greenlets_the_scheduler_is_stopped_and_can_be_started(
     run: Run, patch: str
 ) -> None:
-    pytest.importorskip("gevent")
     printed = run(
         f"""
 {patch}

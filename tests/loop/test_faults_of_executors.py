@@ -129,6 +129,28 @@ def test_a_one_shot_is_submitted_again_at_growing_intervals_until_it_is_taken(
     assert_at_rest(scheduler)
 
 
+@pytest.mark.parametrize("hours", [-3, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_one_shot_that_is_submitted_again_does_not_wait_for_a_clock_that_is_set(
+    make: Make, kind: str, hours: int
+) -> None:
+    cls, submit = KINDS[kind]
+    executor = cls()
+    scheduler = make(executors={"default": executor})
+    scheduler.add_job(ran, "date", run_date=at(10), id="once")
+    scheduler.rest()
+    executor.faults.fail(submit, MemoryError, times=5)
+    scheduler.run_until(26)
+    scheduler._clock.jump(hours=hours)
+    tried = executor.faults.calls[submit]
+    scheduler.rest()
+    assert executor.faults.calls[submit] == tried + 1
+    assert slots_of("once") == [10]
+    scheduler.run_until(hours * 3600 + 60)
+    assert executor.faults.calls[submit] == tried + 1
+    assert_at_rest(scheduler)
+
+
 def test_a_recovery_is_not_started_while_its_executor_is_gone_but_when_it_is_back(
     make: Make,
 ) -> None:

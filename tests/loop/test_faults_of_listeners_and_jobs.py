@@ -106,6 +106,30 @@ def test_a_listener_that_always_raises_harms_nothing(
     assert {code for code in CODES.values() if not heard.of(code)} == set()
 
 
+def test_a_listener_that_holds_others_up_is_named(
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    spent = 0.0
+
+    def slow(event: Any) -> None:
+        nonlocal spent
+        spent += 1.1
+
+    def quick(event: Any) -> None:
+        nonlocal spent
+        spent += 0.9
+
+    monkeypatch.setattr("apscheduler.schedulers._core.perf_counter", lambda: spent)
+    scheduler = make()
+    scheduler.add_listener(quick, events.EVENT_JOB_EXECUTED)
+    scheduler.add_listener(slow, events.EVENT_JOB_EXECUTED)
+    scheduler.add_job(ran, "date", run_date=at(0), id="once")
+    scheduler.rest()
+    (told,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert told.getMessage().startswith(f"Listener {slow!r} took 1.1 s for <JobExecutionEvent")
+    assert "let it hand long work to a thread or a job" in told.getMessage()
+
+
 @pytest.mark.parametrize("error", ERRORS)
 def test_a_job_that_fails_runs_again_at_its_next_time(make: Make, error: type[Exception]) -> None:
     failure = error("no luck")

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from apscheduler import current_run
 from apscheduler.events import (
     EVENT_JOB_ERROR,
     EVENT_JOB_EXECUTED,
     EVENT_JOB_MAX_INSTANCES,
+    EVENT_JOB_MISSED,
     EVENT_JOB_SUBMITTED,
     EVENT_SCHEDULER_SHUTDOWN,
 )
@@ -186,3 +188,31 @@ def test_a_run_that_is_lost_keeps_no_shutdown_waiting(options: dict[str, Any]) -
     ended.start()
     ended.join(PATIENCE)
     assert not ended.is_alive()
+
+
+def test_how_late_a_run_is_goes_by_the_clock_of_the_scheduler() -> None:
+    executor = Postman()
+    host = Host(executor)
+    told: SimpleQueue[Any] = SimpleQueue()
+    host.add_listener(told.put, EVENT_JOB_EXECUTED | EVENT_JOB_MISSED)
+    host.add_job(
+        lambda: current_run().lateness,
+        "interval",
+        seconds=10,
+        executor="theirs",
+        id="it",
+        misfire_grace_time=2,
+    )
+    for delay in (1, 3):
+        host.advance_to(host.get_job("it").next_run_time)
+        host.advance(seconds=delay)
+        executor.may_deliver.release()
+        event = told.get(timeout=PATIENCE)
+        ended = event.code, event.scheduled_run_time, event.retval
+        assert ended == (
+            (EVENT_JOB_EXECUTED, at(10), timedelta(seconds=1))
+            if delay == 1
+            else (EVENT_JOB_MISSED, at(20), None)
+        )
+    assert [str(run.state) for run in host.get_runs("it")] == ["missed", "succeeded"]
+    host.shutdown()

@@ -175,8 +175,10 @@ class Ticking:
 
 @pytest.mark.parametrize("kind", TIMER_HOSTS)
 def test_whoever_shares_the_event_loop_comes_between_the_slices_of_many_due_jobs(
-    make_host: MakeHost, kind: str
+    make_host: MakeHost, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Over as soon as it has begun: a slice is what is claimed at once.
+    monkeypatch.setattr("apscheduler.schedulers._timer.SLICE", -1.0)
     host: Any = make_host(kind, executors={"default": DebugExecutor()})
     turns = count_turns(host)
     host.start(paused=True)
@@ -187,7 +189,7 @@ def test_whoever_shares_the_event_loop_comes_between_the_slices_of_many_due_jobs
     for _ in range(2000):
         host.ended.next()
     ticking.stop()
-    assert len(turns) > 5
+    assert len(turns) >= 20
     assert len(set(ticking.notes)) >= len(turns) - 2
 
 
