@@ -7,11 +7,12 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MISSED
-from apscheduler.runs import Outcome, Run, RunState
+from apscheduler.runs import Outcome, Run, RunKind, RunState
 
 if TYPE_CHECKING:
     from apscheduler.events import JobExecutionEvent
     from apscheduler.executors.base import Work
+    from apscheduler.job import Job
 
 _UNREPORTED = Outcome(RunState.FAILED, reason="its executor ended without a report of it")
 
@@ -60,6 +61,18 @@ class Submissions:
             submissions.remove(work)
         if not submissions:
             self._open.pop(key, None)
+
+
+def as_submitted(job: Job, runs: Sequence[Run]) -> Job:
+    """Return the job that an executor is to get: for a recovery, one that is never too late.
+
+    Such executors call `run_job`, which has nothing but the job's grace time to judge by.
+    """
+    if job.misfire_grace_time is None or all(run.kind is not RunKind.RECOVERY for run in runs):
+        return job
+    twin = job._twin()
+    twin.misfire_grace_time = None
+    return twin
 
 
 def outcomes_of(events: Sequence[JobExecutionEvent]) -> dict[float, Outcome]:

@@ -47,6 +47,7 @@ FIRST_RETRY = 0.5
 SHORTEST_RETRY = 0.01
 #: Seconds after which a job that was "not now" is asked about again, whatever happens.
 HOLD = 1.0
+_FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 @value
@@ -76,6 +77,8 @@ class Loop:
         self._holds: dict[str, Holds] = {}
         # Stores that may have carried out a call that failed.
         self._unsure: set[str] = set()
+        # Stores whose waiting Runs would wait until a clock that was set back has caught up.
+        self._put_off: set[str] = set()
         self._opening = 0
         self._lock = RLock()
         self._numbers = count()
@@ -181,6 +184,8 @@ class Loop:
         if jump:
             self._voice.log(logging.WARNING, "The clock was moved by %s", jump)
             self.present(f"the clock was moved by {jump}")
+            if jump < timedelta(0):
+                self._put_off.update(self._house._jobstores)
             self._watch.observe(now, self.clock.monotonic())
         return now
 
@@ -200,9 +205,12 @@ class Loop:
         try:
             store = self._house._seam(alias)
             self._make_good(store, alias)
-            for run, job in store.claim_waiting(
-                now, partial(_engine.attend, now), store.claim_limit
-            ):
+            until, limit = now, store.claim_limit
+            if alias in self._put_off:
+                until, limit = _FOREVER, sys.maxsize
+            waiting = store.claim_waiting(until, partial(_engine.attend, now), limit)
+            self._put_off.discard(alias)
+            for run, job in waiting:
                 if self.runner.submit(Work(self.runner, store, alias, job, (run,))):
                     self._voice.tell(self._notices.submitted, alias, job, (run,), late)
             if not self._claim(store, alias, now, deadline, late):

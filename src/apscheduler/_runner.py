@@ -11,7 +11,7 @@ from threading import Condition
 from typing import TYPE_CHECKING, Protocol, cast
 
 from apscheduler import _engine
-from apscheduler._foreign import Submissions, outcome_for, outcomes_of
+from apscheduler._foreign import Submissions, as_submitted, outcome_for, outcomes_of
 from apscheduler._house import House, Voice
 from apscheduler._notices import Notices
 from apscheduler.executors._invoke import current_run_id
@@ -223,7 +223,8 @@ class Runner:
         alias = work.job.executor
         self._submissions.add(alias, work)
         try:
-            executor.submit_job(work.job, [run.scheduled_at for run in runs])
+            job = as_submitted(work.job, runs)
+            executor.submit_job(job, [run.scheduled_at for run in runs])
         except BaseException:
             self._submissions.take(alias, work)
             raise

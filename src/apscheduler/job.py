@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import lru_cache
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -290,6 +291,14 @@ class Job:
             yield moment
             before, moment = instant, trigger.get_next_fire_time(moment, now)
 
+    def _twin(self) -> Self:
+        """Return another object that says the same."""
+        twin = type(self).__new__(type(self))
+        for name in Job.__slots__:
+            if name != "__weakref__" and hasattr(self, name):
+                setattr(twin, name, getattr(self, name))
+        return twin
+
     def __getstate__(self) -> dict[str, Any]:
         if self.func_ref is None:
             raise ValueError(
@@ -412,8 +421,13 @@ def _reference_to(func: Callable[..., Any]) -> str | None:
         reference = obj_to_ref(func)
     except (ValueError, AttributeError):  # methods of built-in types know no module
         return None
-    # One text for all jobs of a function.
-    return sys.intern(reference) if _leads_to(reference, func) else None
+    return _shared(reference) if _leads_to(reference, func) else None
+
+
+@lru_cache(maxsize=1024)
+def _shared(reference: str) -> str:
+    """Return one text for all jobs of a function."""
+    return reference
 
 
 def _leads_to(reference: str, func: Callable[..., Any]) -> bool:

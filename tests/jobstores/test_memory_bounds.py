@@ -64,6 +64,20 @@ def test_the_last_hundred_ended_runs_of_a_job_are_kept() -> None:
     assert store.get_runs(EVERYTHING) == ended[:29:-1]
 
 
+def test_runs_that_ended_are_kept_in_the_order_in_which_they_did_whoever_ended_them() -> None:
+    store = store_with("j")
+    ended = [end_run(store, "j", 0, S.SUCCEEDED)]
+    for number in range(1, 101):
+        # One that is refused is on record as ended from the start.
+        now = at(number)
+
+        def refuse(job: Job, incarnation: str, live: Live, now: datetime = now) -> Run:
+            return run_for(job, now, incarnation, state=S.SKIPPED)
+
+        ended.append(store.open_run("j", refuse)[0])
+    assert store.get_runs(EVERYTHING) == ended[::-1]
+
+
 def test_live_runs_are_kept_however_many_they_are() -> None:
     store = store_with("j")
     for number in range(150):
@@ -220,6 +234,7 @@ def test_memory_does_not_grow_with_one_shots_once_the_record_is_full() -> None:
         store.add_job(make_job(id=f"{number:06}", next_run_time=at(number)))
         ((_, plan),) = store.claim(at(number), ending, 10, ()).won
         store.apply([Transition(run, S.SUCCEEDED, at(number)) for run in plan.opened])
+        store.next_wake(())  # as at the end of each turn
 
     assert growth(one_shot, 12_000) < 300_000
     assert len(store.get_runs(EVERYTHING)) == 10_000

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import ContextVar
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Final
 
 from apscheduler._log import say
 from apscheduler.clock import UTC
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 Await = Callable[[Awaitable[Any]], Any]
 Now = Callable[[], datetime]
+
+#: The flags of code that is suspended, and goes on: generators, coroutines, and both in one. They
+#: are those of `inspect`, which takes too long to be imported for three numbers.
+_RESUMABLE: Final = 0x20 | 0x80 | 0x200
 
 _current: ContextVar[Run] = ContextVar("apscheduler_run")
 _runs_logger = logging.getLogger("apscheduler.runs")
@@ -195,8 +201,26 @@ def _let_go_of_locals(exc: BaseException) -> None:
         error = pending.pop()
         if error is not None and id(error) not in seen:
             seen.add(id(error))
-            traceback.clear_frames(error.__traceback__)
+            _clear_frames(error.__traceback__)
             pending += (error.__cause__, error.__context__)
+
+
+def _clear_frames(place: TracebackType | None) -> None:
+    while place is not None:
+        frame = place.tb_frame
+        # Somebody else may have caught the exception before, handed it on, and still be at work:
+        # to clear a generator that is suspended would end it.
+        if not frame.f_code.co_flags & _RESUMABLE or _has_ended(frame):
+            try:
+                frame.clear()
+            except RuntimeError:
+                pass  # It is running.
+        place = place.tb_next
+
+
+def _has_ended(frame: FrameType) -> bool:
+    # Only what has ended belongs to its frame. What is suspended belongs to the generator.
+    return any(thing is frame.f_code for thing in gc.get_referents(frame))
 
 
 def _log_start(logger: logging.Logger, job: Job, run: Run) -> None:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError, Future
 from concurrent.futures import thread as pools
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Final
 
@@ -78,7 +79,14 @@ class WorkQueue:
                 message = "cannot schedule new futures after interpreter shutdown"
                 raise ShuttingDownError(message, interpreter=True)
             if not self._is_one_coming:
-                drainer = self._call_one()
+                try:
+                    drainer = self._call_one()
+                except ShuttingDownError:
+                    raise
+                except Exception:
+                    # It cannot start another thread, but those who are there will come to it.
+                    if not self._drainers:
+                        raise
             self._works.append(work)
         if drainer is not None:
             drainer.add_done_callback(self._drainer_ended)
@@ -128,17 +136,23 @@ class WorkQueue:
         return drainer
 
     def _submit_drainer(self) -> Future[None]:
+        counted = [True]
         try:
-            return self._submit(self._drain)
+            return self._submit(partial(self._drain, counted))
         except BrokenExecutor:
             raise
         except RuntimeError as exc:
             # The pool has no type of its own for "after shutdown" and "at interpreter shutdown".
             if "shutdown" in str(exc):
                 raise ShuttingDownError(str(exc), "interpreter" in str(exc)) from exc
+            # A pool that cannot start a thread has put it in its queue before.
+            counted.clear()
             raise
 
-    def _drain(self) -> None:
+    def _drain(self, counted: list[bool]) -> None:
+        if not counted:
+            with self._lock:
+                self._drainers += 1
         mailbox: SimpleQueue[bool] = SimpleQueue()
         work = self._come() or self._linger(mailbox)
         while work is not None:

@@ -76,10 +76,12 @@ class AsyncIOExecutor(RunExecutor):
         self._closed = True
         if not self._pending_futures and not self._queue:
             return
+        # These, whoever starts the executor anew before the event loop comes to it.
+        pending, queue = self._pending_futures, self._queue
         if self._eventloop.is_running() and not self._is_on_loop():
-            self._eventloop.call_soon_threadsafe(self._cancel_all)
+            self._eventloop.call_soon_threadsafe(_cancel_all, pending, queue)
         else:
-            self._cancel_all()
+            _cancel_all(pending, queue)
 
     def after_fork(self) -> None:
         super().after_fork()
@@ -135,8 +137,9 @@ class AsyncIOExecutor(RunExecutor):
                 try:
                     awaited = context.run(steps.send, None)
                 except StopIteration:
-                    # One that has cancelled its own task must not hit the next.
-                    if driver.cancelling() or monotonic() > until:
+                    # One that has cancelled its own task must not hit the next, not even if it
+                    # has thought better of it: a task does not forget.
+                    if driver.was_cancelled or monotonic() > until:
                         return
                     continue
                 self._call_driver()
@@ -151,7 +154,11 @@ class AsyncIOExecutor(RunExecutor):
             self._call_driver()
 
     async def _run(self, work: Work) -> None:
-        call = self._call_on_loop if self._is_async(work.job.func) else self._call_in_thread
+        try:
+            call = self._call_on_loop if self._is_async(work.job.func) else self._call_in_thread
+        except Exception as exc:  # of an attribute of the function
+            self._refuse(work, exc)
+            return
         runs = iter(work.runs)
         for run in runs:
             begun = work.begin(run)
@@ -205,17 +212,6 @@ class AsyncIOExecutor(RunExecutor):
     def _is_on_loop(self) -> bool:
         return asyncio._get_running_loop() is self._eventloop
 
-    def _cancel_all(self) -> None:
-        for future in list(self._pending_futures):
-            future.cancel()
-        self._pending_futures.clear()
-        self._cancel_queued()
-
-    def _cancel_queued(self) -> None:
-        while self._queue:
-            work, _ = self._queue.popleft()
-            _cancelled(work, iter(work.runs))
-
     def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
         def report(future: asyncio.Future[Any]) -> None:
             self._pending_futures.discard(future)
@@ -240,15 +236,18 @@ class _Driver(asyncio.Task[None]):
 
     def __init__(self, executor: AsyncIOExecutor) -> None:
         self._executor = executor
+        self.was_cancelled = False
         super().__init__(executor._drive(self), loop=executor._eventloop)
 
     def cancel(self, msg: Any | None = None) -> bool:
+        self.was_cancelled = True
         coroutine = self.get_coro()
         assert isinstance(coroutine, CoroutineType)
         if getcoroutinestate(coroutine) == CORO_CREATED:
             # The coroutine will never see this.
-            self._executor._next = None
-            self._executor._cancel_queued()
+            if self._executor._next is self:
+                self._executor._next = None
+                _cancel_queued(self._executor._queue)
         elif self.get_loop().is_closed():
             # Nothing else will end it any more.
             coroutine.close()
@@ -280,8 +279,11 @@ class _Rest:
 
 def is_async(func: Callable[..., Any]) -> bool:
     """Tell whether calling ``func`` makes a coroutine, and so takes no time."""
-    if isinstance(func, (FunctionType, MethodType)) and func.__code__.co_flags & CO_COROUTINE:
-        return True  # nearly always; to look closer takes several times as long
+    if isinstance(func, (FunctionType, MethodType)):
+        # Nearly always; to look closer takes several times as long. A method may be of anything.
+        code = getattr(func, "__code__", None)
+        if code is not None and code.co_flags & CO_COROUTINE:
+            return True
     func = innermost(func)
     return iscoroutinefunction_partial(func) or iscoroutinefunction(type(func).__call__)
 
@@ -291,6 +293,19 @@ def innermost(func: Callable[..., Any]) -> Callable[..., Any]:
     while isinstance(func, partial):
         func = func.func
     return func
+
+
+def _cancel_all(pending: set[asyncio.Future[Any]], queue: deque[tuple[Work, Context]]) -> None:
+    for future in list(pending):
+        future.cancel()
+    pending.clear()
+    _cancel_queued(queue)
+
+
+def _cancel_queued(queue: deque[tuple[Work, Context]]) -> None:
+    while queue:
+        work, _ = queue.popleft()
+        _cancelled(work, iter(work.runs))
 
 
 def _cancelled(work: Work, runs: Iterator[Run]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 #: How many changes are kept of a job, and of how many jobs.
 CHANGES_PER_JOB, JOBS_WITH_CHANGES = 100, 1_000
 #: How many ended Runs wait to be filed at most.
-MAX_UNFILED = 10_000
+MAX_UNFILED = 2_000
+#: How many are filed before somebody else gets a turn: of an event loop, nobody may hold it up.
+FILED_AT_ONCE = 1_000
 
 
 class Ledger:
@@ -70,7 +73,7 @@ class Ledger:
                 if run.state in LIVE_STATES:
                     self._open(run)
                 else:
-                    self._archive.add(run)
+                    self._keep(run)
 
     def apply(self, transition: Transition) -> bool:
         """Carry out a transition; return whether it was carried out, or refused."""
@@ -154,10 +157,10 @@ class Ledger:
             return list(self._changes.get(job_id, ()))
 
     def file(self) -> None:
-        """Put the Runs that have ended where they belong."""
+        """Put Runs that have ended where they belong, as many as take no time to speak of."""
         if self._unfiled:
             with self._lock:
-                self._file()
+                self._file(FILED_AT_ONCE)
 
     def job_removed(self, job_id: str) -> None:
         """Let go of what was kept only because the job existed."""
@@ -204,7 +207,7 @@ class Ledger:
             self._open(after)
         else:
             self._no_longer_live(after)
-            self._archive.add(after)
+            self._keep(after)
         return True
 
     def _take(self, before: Run) -> Run | None:
@@ -219,9 +222,13 @@ class Ledger:
             return None
         return taken
 
-    def _file(self) -> None:
+    def _keep(self, run: Run) -> None:
+        self._file()  # What ended before it comes before it.
+        self._archive.add(run)
+
+    def _file(self, at_most: int = sys.maxsize) -> None:
         unfiled, archive = self._unfiled, self._archive
-        while unfiled:
+        for _ in range(min(at_most, len(unfiled))):
             kept, transition = unfiled.popleft()
             self._no_longer_live(kept)
             archive.add(moved(kept, transition))

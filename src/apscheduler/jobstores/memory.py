@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class MemoryJobStore(ClaimingJobStore):
     """Keeps jobs in this process, and forgets them when it is shut down.
 
-    Jobs are not copied: `lookup_job` answers with the object that was added, and what a job's
-    function does to its arguments stays. Adding, changing and claiming a job cost O(log n).
+    Jobs are not copied: `lookup_job` answers with the object that was added (unless another store
+    in memory keeps that already), and what a job's function does to its arguments stays. Adding,
+    changing and claiming a job cost O(log n).
     """
 
     def __init__(self) -> None:
@@ -33,7 +34,7 @@ class MemoryJobStore(ClaimingJobStore):
         # second object for each job would cost as much again: ``_due``, the timestamp of its next
         # run time, None while it is paused or once it is gone; ``_version``, which grows with
         # every write and is, with ``_incarnation``, the ground of a decision; ``_born`` and
-        # ``_last_slot``.
+        # ``_last_slot``. ``_incarnation`` is empty where no store keeps the object.
         self._jobs: dict[str, Job] = {}
         # Times and ids. Lazy deletion: an item stands only while its time is that of its job.
         self._queue = DueQueue()
@@ -51,7 +52,7 @@ class MemoryJobStore(ClaimingJobStore):
     def after_fork(self) -> Iterable[Job]:
         jobs = self._jobs
         self._begin()
-        return jobs.values()
+        return map(_freed, jobs.values())
 
     def lookup_job(self, job_id: str) -> Job | None:
         return self._jobs.get(job_id)
@@ -78,15 +79,17 @@ class MemoryJobStore(ClaimingJobStore):
                 raise ConflictingIdError(job.id)
             if self._incarnation is None:
                 self._incarnation = self._new_incarnation()
-            self._take_in(job, self._incarnation, born)
-            self._schedule(job)
+            self._schedule(self._take_in(job, self._incarnation, born))
 
     def update_job(self, job: Job, born: datetime | None = None) -> None:
         with self._lock:
             known = self._job(job.id)
             if job is not known:
+                life, version = known._incarnation, known._version
                 self._let_go(known)
-                self._take_in(job, known._incarnation, known._born, known._last_slot)
+                job = self._take_in(job, life, known._born, known._last_slot)
+                # It may have been kept here before, at any of the versions that have been.
+                job._version = version + 1
             self._changed(job, born)
 
     def modify_job(
@@ -194,18 +197,22 @@ class MemoryJobStore(ClaimingJobStore):
         incarnation: str,
         born: datetime | None,
         last_slot: datetime | None = None,
-    ) -> None:
+    ) -> Job:
+        if getattr(job, "_incarnation", ""):
+            job = job._twin()  # What is known of it there must not be written over.
         job._incarnation = incarnation
         job._born = born
         job._last_slot = last_slot
         job._due = None
         job._version = 0
         self._jobs[job.id] = job
+        return job
 
     def _let_go(self, job: Job) -> None:
         self._parked.pop(job.id, None)
         job._due = None
         job._version += 1
+        _freed(job)
 
     def _delete(self, job: Job) -> None:
         self._jobs.pop(job.id, None)
@@ -313,6 +320,11 @@ class MemoryJobStore(ClaimingJobStore):
             if job._due is not None and job._due <= until
         )
         yield from {item for item in self._queue.until(until) if self._stands(item)}
+
+
+def _freed(job: Job) -> Job:
+    job._incarnation = ""
+    return job
 
 
 def _by_next_run_time(job: Job) -> tuple[bool, float, str]:

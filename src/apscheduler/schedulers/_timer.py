@@ -143,9 +143,15 @@ class LoopScheduler(TimerScheduler):
         Thread(target=wait, daemon=True).start()
 
     def _enter_closing(self) -> None:
+        self._end_closing()
         if self.state == STATE_STOPPED or self._closing:
             raise SchedulerNotRunningError
         self._closing = True
+
+    def _end_closing(self) -> None:
+        """Do what an event loop was asked for that has ended before it came to it."""
+        if self._closing and not self._is_alive():
+            self._shut_down()
 
     def _shut_down(self) -> None:
         self._stop_timer()

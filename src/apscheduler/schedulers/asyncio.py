@@ -41,7 +41,8 @@ class AsyncIOScheduler(AsyncLoopScheduler):
         :param paused: if true, run no job until `resume` is called
         :raises RuntimeError: if no event loop is running, and none was given
         """
-        if self._eventloop is None or self._eventloop.is_closed():
+        self._end_closing()
+        if not self.running and (self._eventloop is None or self._eventloop.is_closed()):
             self._eventloop = asyncio.get_running_loop()
         super().start(paused)
 

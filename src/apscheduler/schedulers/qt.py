@@ -10,8 +10,9 @@ from importlib import import_module
 from importlib.util import find_spec
 from itertools import product
 from math import ceil
-from threading import get_ident
+from threading import local
 from typing import Any, Final
+from weakref import WeakMethod
 
 from apscheduler._fork import keep
 from apscheduler.executors.base import BaseExecutor
@@ -24,8 +25,9 @@ BINDINGS: Final = tuple(
 )
 #: What Qt can count to, in milliseconds.
 LONGEST_TIMER: Final = 2_147_483_647
-#: Timers of running schedulers, which nobody else might hold on to.
-_running: Final[set[Any]] = set()
+#: Running schedulers, which nobody else might hold on to, by their timers.
+_running: Final[dict[Any, QtScheduler]] = {}
+_marks: Final = local()
 
 
 class QtScheduler(TimerScheduler):
@@ -37,7 +39,7 @@ class QtScheduler(TimerScheduler):
     """
 
     _timer: Any = None
-    _home_thread: int | None = None
+    _home_thread: object | None = None
 
     def start(self, paused: bool = False) -> None:
         """Start, and return; jobs run as soon as the event loop does.
@@ -45,23 +47,23 @@ class QtScheduler(TimerScheduler):
         :param paused: if true, run no job until `resume` is called
         :raises ImportError: if neither PySide nor PyQt can be imported
         """
-        moved = self._timer is None or self._home_thread != get_ident()
+        moved = self._timer is None or self._home_thread is not _this_thread()
         if moved and self.state == STATE_STOPPED:
             self._timer, self._home_thread = self._new_timer()
         super().start(paused)
         # A listener may have shut it down meanwhile.
         if self.running:
-            _running.add(self._timer)
+            _running[self._timer] = self
 
     def shutdown(self, wait: bool = True, timeout: float | None = None) -> None:
         super().shutdown(wait, timeout)
-        _running.discard(self._timer)
-        if self._home_thread == get_ident():
+        _running.pop(self._timer, None)
+        if self._home_thread is _this_thread():
             self._stop_timer()
         elif self._is_alive():
             self._call_on_host(self._stop_timer)
 
-    def _new_timer(self) -> tuple[Any, int | None]:
+    def _new_timer(self) -> tuple[Any, object | None]:
         """Return a timer, and the thread to which it belongs; None if that is not this one."""
         qt = _load()
         timer = _timer_class(qt)(self._timer_fired)
@@ -69,7 +71,7 @@ class QtScheduler(TimerScheduler):
         timer.setTimerType(qt.Qt.TimerType.PreciseTimer)
         application = qt.QCoreApplication.instance()
         if application is None or qt.QAbstractEventDispatcher.instance() is not None:
-            return timer, get_ident()
+            return timer, _this_thread()
         timer.moveToThread(application.thread())
         return timer, None
 
@@ -83,7 +85,9 @@ class QtScheduler(TimerScheduler):
         self._timer.start(min(ceil(seconds * 1000), LONGEST_TIMER))
 
     def _stop_timer(self) -> None:
-        self._timer.stop()
+        # In a fork whose event loop goes on, that of the parent may fire once more.
+        if self._timer is not None:
+            self._timer.stop()
 
     def _after_fork(self) -> None:
         super()._after_fork()
@@ -94,6 +98,12 @@ class QtScheduler(TimerScheduler):
         from apscheduler.executors.pool import ThreadPoolExecutor
 
         return ThreadPoolExecutor(10)
+
+
+def _this_thread() -> object:
+    """Return what stands for this thread alone; numbers are given again to new ones."""
+    mark: object = _marks.__dict__.setdefault("mark", object())
+    return mark
 
 
 @cache
@@ -107,7 +117,8 @@ def _timer_class(qt: Any) -> Any:
         def __init__(self, fired: Callable[[], None]) -> None:
             super().__init__()
             self.qt = qt
-            self._fired = fired
+            # Weakly: PySide may crash if the garbage collector finds a timer in a cycle.
+            self._fired = WeakMethod(fired)
             self._calls: deque[Callable[[], object]] = deque()
 
         def call(self, call: Callable[[], object]) -> None:
@@ -122,7 +133,9 @@ def _timer_class(qt: Any) -> Any:
 
         def timerEvent(self, event: Any) -> None:
             super().timerEvent(event)
-            self._fired()
+            fired = self._fired()
+            if fired is not None:
+                fired()
 
     return Timer
 

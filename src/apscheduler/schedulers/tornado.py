@@ -51,6 +51,7 @@ class TornadoScheduler(AsyncLoopScheduler):
 
         :param paused: if true, run no job until `resume` is called
         """
+        self._end_closing()
         if not self.running and self._is_left_behind():
             self._ioloop = _current()
         super().start(paused)

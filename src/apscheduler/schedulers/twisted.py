@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from math import inf
+from threading import TIMEOUT_MAX, Event, Thread
+from typing import Any, Final
 
+from apscheduler.clock import monotonic
 from apscheduler.executors.base import BaseExecutor
 from apscheduler.schedulers._timer import LoopScheduler, run_on_host
 from apscheduler.util import maybe_ref
@@ -18,6 +21,9 @@ except ImportError as error:
     ) from error
 
 run_in_reactor = run_on_host
+
+#: By how many seconds the reactor may be late before it is suspected of not coming at all.
+LATE: Final = 0.5
 
 
 class TwistedScheduler(LoopScheduler):
@@ -34,6 +40,9 @@ class TwistedScheduler(LoopScheduler):
     _reactor: Any = None
     _delayedcall: Any = None
     _has_run = False
+    _watch: _Watch | None = None
+    # By the monotonic clock, when the next turn is late.
+    _late_at = inf
 
     def _configure(self, config: dict[str, Any]) -> None:
         reactor = maybe_ref(config.pop("reactor", None))
@@ -42,6 +51,18 @@ class TwistedScheduler(LoopScheduler):
             # Only here, so that a program may install another one before.
             from twisted.internet import reactor
         self._reactor = reactor
+
+    def start(self, paused: bool = False) -> None:
+        """Start, and return; jobs run as soon as the reactor does.
+
+        :param paused: if true, run no job until `resume` is called
+        """
+        self._end_closing()
+        self._reactor.callWhenRunning(self._reactor_runs)
+        super().start(paused)
+        # A listener may have shut it down meanwhile, or started it anew.
+        if self.running and self._watch is None:
+            self._watch = _Watch(self)
 
     def aclose(self, timeout: float | None = None) -> Deferred[None]:
         """Take no more jobs, wait for those that are running to end, and shut down.
@@ -68,18 +89,23 @@ class TwistedScheduler(LoopScheduler):
         # A reactor does not run a second time.
         return self._reactor is not None and bool(self._reactor.running or not self._has_run)
 
+    def _reactor_runs(self) -> None:
+        self._has_run = True
+
+    def _let_go(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.end()
+
     def _after_fork(self) -> None:
         super()._after_fork()
-        self._delayedcall = None
+        self._delayedcall = self._watch = None
 
     def _call_on_host(self, call: Callable[[], object]) -> None:
         self._reactor.callFromThread(call)
 
-    def _process_on_host(self) -> None:
-        self._has_run = True
-        super()._process_on_host()
-
     def _set_timer(self, seconds: float) -> None:
+        self._late_at = monotonic() + seconds + LATE
         self._delayedcall = self._reactor.callLater(seconds, self._timer_fired)
 
     def _stop_timer(self) -> None:
@@ -104,3 +130,28 @@ class TwistedScheduler(LoopScheduler):
         from apscheduler.executors.twisted import TwistedExecutor
 
         return TwistedExecutor()
+
+
+class _Watch:
+    """Wakes a scheduler whose timer does not.
+
+    Timers of a reactor go by the wall clock: if that is set back, they come as much later.
+    """
+
+    def __init__(self, scheduler: TwistedScheduler) -> None:
+        self._scheduler = scheduler
+        self._over = Event()
+        self._thread = Thread(target=self._keep, name="APScheduler-watch", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _keep(self) -> None:
+        scheduler = self._scheduler
+        while not self._over.wait(min(scheduler._max_sleep, TIMEOUT_MAX)):
+            if not scheduler._is_alive():
+                return
+            if monotonic() > scheduler._late_at:
+                scheduler.wakeup()
