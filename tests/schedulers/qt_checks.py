@@ -143,21 +143,6 @@ def test_started_again_in_another_thread_with_an_event_loop_it_runs_there(
     host.close()
 
 
-def test_a_thread_that_has_the_number_of_one_that_has_ended_is_another_thread(
-    make: MakeScheduler,
-) -> None:
-    scheduler = make()
-    ended = Ears(scheduler, events.EVENT_JOB_EXECUTED)
-    # Numbers are given again as soon as they are free, to one of these at least.
-    for _ in range(5):
-        host = QtHost()
-        host.on_loop(scheduler.start)
-        scheduler.add_job(int)
-        ended.next()
-        host.on_loop(scheduler.shutdown)
-        host.close()
-
-
 def test_after_a_shutdown_there_is_no_timer_and_no_turn(make: MakeScheduler) -> None:
     scheduler = make(Counting)
     scheduler.start()

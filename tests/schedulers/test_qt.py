@@ -78,6 +78,48 @@ def test_a_program_gets_its_own_binding_and_may_end_while_the_scheduler_runs(
     assert (status, printed, errors) == (0, ["ran", "left running"], "")
 
 
+THREADS = """
+import threading
+from queue import SimpleQueue
+
+from {binding} import QtCore
+from apscheduler.schedulers.qt import QtScheduler
+
+application = QtCore.QCoreApplication([])
+scheduler = QtScheduler(timezone="UTC")
+
+def live():
+    loop = QtCore.QEventLoop()
+    late = QtCore.QTimer()
+    late.timeout.connect(loop.quit)
+    late.start(2000)
+    ran = SimpleQueue()
+    scheduler.start()
+    scheduler.add_job(ran.put, args=[1])
+    look = QtCore.QTimer()
+    look.timeout.connect(lambda: ran.empty() or loop.quit())
+    look.start(5)
+    loop.exec()
+    print(ran.qsize(), flush=True)
+    scheduler.shutdown()
+
+# Numbers of threads are given again as soon as they are free, to one of these at least.
+for _ in range(4):
+    thread = threading.Thread(target=live)
+    thread.start()
+    thread.join()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("binding", BINDINGS)
+def test_a_thread_with_the_number_of_one_that_has_ended_is_another_thread(
+    start_python: Callable[..., Program], binding: str
+) -> None:
+    status, printed, errors = start_python("-c", THREADS.format(binding=binding)).finish()
+    assert (status, printed, errors) == (0, ["1"] * 4, "")
+
+
 class Bindings:
     """Stands for what is loaded and what could be; says what is taken."""
 
