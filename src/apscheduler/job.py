@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -10,7 +9,7 @@ from functools import lru_cache
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Self
 
-from apscheduler import clock
+from apscheduler._ids import new_id
 from apscheduler.clock import UTC
 from apscheduler.triggers._asked import asked_in
 from apscheduler.triggers.base import BaseTrigger
@@ -103,7 +102,7 @@ class Job:
     def __init__(self, scheduler: BaseScheduler, id: str | None = None, **kwargs: Any) -> None:
         self._scheduler = scheduler
         self._jobstore_alias = None
-        self._modify(id=id or _new_id(), **kwargs)
+        self._modify(id=id or new_id(), **kwargs)
 
     @classmethod
     def _made(
@@ -130,7 +129,7 @@ class Job:
         job = cls.__new__(cls)
         job._scheduler = scheduler
         job._jobstore_alias = None
-        job.id = _approve_id(id) if id else _new_id()
+        job.id = _approve_id(id) if id else new_id()
         called, job.func_ref = _approve_func(func)
         job.func = called
         job.args = _approve_args(args)
@@ -367,42 +366,6 @@ class Job:
         else:
             status = f"next run at: {datetime_repr(self.next_run_time)}"
         return f"{self.name} (trigger: {self.trigger}, {status})"
-
-
-#: Ids for jobs to come, the next one last. They are drawn many at once: to ask the system for
-#: each would cost a quarter of what it costs to make a job.
-_ids: list[str] = []
-_IDS_DRAWN = 256
-_last_drawn = 0
-if hasattr(os, "register_at_fork"):
-    # Two processes must not draw the same.
-    os.register_at_fork(after_in_child=_ids.clear)
-
-
-def _new_id() -> str:
-    """Return 32 hexadecimal digits that nobody else has: a UUID of version 7 (RFC 9562).
-
-    Such ids sort by the time at which they were made. What is due at one moment is taken by id,
-    and so it lies in memory, or in the pages of a database, in the order in which it is needed.
-    """
-    try:
-        return _ids.pop()
-    except IndexError:
-        first, *others = _draw_ids()
-        _ids.extend(reversed(others))
-        return first
-
-
-def _draw_ids() -> list[str]:
-    global _last_drawn
-    milliseconds = int(clock.SYSTEM_CLOCK.now().timestamp() * 1000)
-    _last_drawn = milliseconds = max(milliseconds, _last_drawn + 1)
-    digits = os.urandom(8 * _IDS_DRAWN).hex()
-    # The variant, two bits, takes the place of as many random ones.
-    return [
-        f"{milliseconds:012x}7{count:03x}{'89ab'[count % 4]}{digits[16 * count : 16 * count + 15]}"
-        for count in range(_IDS_DRAWN)
-    ]
 
 
 def _approve_func(value: Any) -> tuple[Callable[..., Any], str | None]:

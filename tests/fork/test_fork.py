@@ -327,3 +327,16 @@ scheduler.shutdown()
 """
     )
     assert printed == ["False 1", "7 True"]
+
+
+def test_a_fork_makes_up_ids_of_its_own(run: Run) -> None:
+    printed = run(
+        """
+scheduler = BackgroundScheduler(timezone="UTC")
+scheduler.add_job(print)
+fork(lambda: print(scheduler.add_job(print).id))
+print(scheduler.add_job(print).id)
+"""
+    )
+    ids = [line for line in printed if len(line) == 32]
+    assert len(set(ids)) == 2

@@ -117,7 +117,7 @@ def _timer_class(qt: Any) -> Any:
         def __init__(self, fired: Callable[[], None]) -> None:
             super().__init__()
             self.qt = qt
-            # Weakly: PySide may crash if the garbage collector finds a timer in a cycle.
+            # Weakly, so that a timer keeps no scheduler alive.
             self._fired = WeakMethod(fired)
             self._calls: deque[Callable[[], object]] = deque()
 
