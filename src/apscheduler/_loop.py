@@ -244,7 +244,7 @@ class Loop:
         """Claim what is due and hand it on; return whether that was all."""
         holds = self.holds(alias)
         site = _engine.Site(alias, self.node, self._new_id)
-        decide = partial(self._decide, now, alias, site)
+        decide = partial(self._decide, now, alias, site, holds)
         decisions = 0
         while not self.stopping:
             claims = store.claim(now, decide, store.claim_limit, holds)
@@ -263,8 +263,10 @@ class Loop:
                 return False
         return True
 
-    def _decide(self, now: datetime, alias: str, site: _engine.Site, due: Due) -> Plan | None:
-        job, holds = due.job, self.holds(alias)
+    def _decide(
+        self, now: datetime, alias: str, site: _engine.Site, holds: Holds, due: Due
+    ) -> Plan | None:
+        job = due.job
         try:
             if job.executor not in self._house._executors and self._lacks_executor(job, holds):
                 return None

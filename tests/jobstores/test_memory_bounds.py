@@ -234,7 +234,6 @@ def test_memory_does_not_grow_with_one_shots_once_the_record_is_full() -> None:
         store.add_job(make_job(id=f"{number:06}", next_run_time=at(number)))
         ((_, plan),) = store.claim(at(number), ending, 10, ()).won
         store.apply([Transition(run, S.SUCCEEDED, at(number)) for run in plan.opened])
-        store.next_wake(())  # as at the end of each turn
 
     assert growth(one_shot, 12_000) < 300_000
     assert len(store.get_runs(EVERYTHING)) == 10_000

@@ -40,8 +40,8 @@ class Ledger:
 
     Runs are opened under a lock, but end without one: a lock that each worker takes for each Run
     makes the workers queue for it, and costs more than the Run. So a Run ends by being taken out
-    of `_live`, which only one thread can do, and is filed later, with others, when there is
-    nothing else to do.
+    of `_live`, which only one thread can do, and is filed later, with others: when nothing is live
+    any more, or when they are too many.
 
     :param is_stored: tells whether a job still exists; the last success and failure of those
         jobs are kept whatever happened since
@@ -86,8 +86,8 @@ class Ledger:
             return False
         unfiled = self._unfiled
         unfiled.append((kept, transition))
-        if len(unfiled) > MAX_UNFILED:
-            self.file()
+        if not self._live or len(unfiled) > MAX_UNFILED:
+            self._file_some()
         return True
 
     def start_waiting(
@@ -156,11 +156,10 @@ class Ledger:
         with self._lock:
             return list(self._changes.get(job_id, ()))
 
-    def file(self) -> None:
+    def _file_some(self) -> None:
         """Put Runs that have ended where they belong, as many as take no time to speak of."""
-        if self._unfiled:
-            with self._lock:
-                self._file(FILED_AT_ONCE)
+        with self._lock:
+            self._file(FILED_AT_ONCE)
 
     def job_removed(self, job_id: str) -> None:
         """Let go of what was kept only because the job existed."""

@@ -156,7 +156,6 @@ class UnsharedJobStore(ClaimingJobStore):
 
     def next_wake(self, without: Collection[str]) -> datetime | None:
         attention = self._ledger.next_attention()
-        self._ledger.file()
         with self._lock:
             due = self.store.get_next_run_time()
             if due is not None and without:

@@ -163,7 +163,6 @@ class MemoryJobStore(ClaimingJobStore):
 
     def next_wake(self, without: Collection[str]) -> datetime | None:
         attention = self._ledger.next_attention()
-        self._ledger.file()
         with self._lock:
             self._unpark(without)
             while (job := self._top()) is not None and job.id in without:
