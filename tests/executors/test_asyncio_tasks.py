@@ -17,6 +17,12 @@ from apscheduler.runs import RunState
 mark: ContextVar[str] = ContextVar("mark", default="untouched")
 
 
+@pytest.fixture(autouse=True)
+def there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is, a task is not ended because its time is over."""
+    monkeypatch.setattr(module, "SLICE", PATIENCE)
+
+
 def on_loop(program: Callable[[AsyncIOExecutor], Awaitable[None]]) -> None:
     async def run() -> None:
         executor = AsyncIOExecutor()
