@@ -10,7 +10,7 @@ from bisect import bisect_left
 from calendar import isleap, monthrange
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta, tzinfo
-from functools import cache
+from functools import cache, lru_cache
 from typing import Self, TypeVar
 
 from apscheduler.triggers._walltime import ClockChanges, naive_utc
@@ -301,8 +301,11 @@ def _next_values(field: BaseField) -> bytes:
 
     Where none is left, that is the number after the field's maximum.
     """
-    stop = MAX_VALUES[field.name] + 1
-    matching = set(_values(field))
+    return _table_of(tuple(_values(field)), MAX_VALUES[field.name] + 1)
+
+
+@lru_cache(maxsize=1024)
+def _table_of(matching: tuple[int, ...], stop: int) -> bytes:
     table = bytearray([stop])
     for value in reversed(range(stop)):
         table.append(value if value in matching else table[-1])
