@@ -38,8 +38,14 @@ MAX_ERROR_LENGTH = 4000
 #: Seconds until a submission that failed is tried again: at first, and at most.
 RECOVERY_DELAY, MAX_RECOVERY_DELAY = 1.0, 60.0
 
+#: Why a Run ends that a node begins in its place.
+SHUT_DOWN_BEFORE = "its scheduler was shut down before it began"
+STORE_FAILED_BEFORE = "its job store failed when it was to begin"
 #: Why a waiting Run of a removed job ends.
 JOB_REMOVED = "its job was removed"
+#: Why a Run of a dead node ends, if it had begun and if it had not.
+NODE_LOST = "its node died or was cut off"
+NODE_LOST_BEFORE = "its node was lost before it began"
 
 _INSTANT = timedelta(microseconds=1)
 
@@ -99,8 +105,10 @@ def plan(
         skipped = _record(RunState.SKIPPED, now, due, site, slot, last, count, reason=reason)
         return Plan(following, last.astimezone(UTC), closed=(*closed, skipped))
 
-    # Where the row goes with this write, what a recovery needs goes into the Runs.
-    definition = job if following is None else None
+    # Where the row goes with this write, what a recovery needs goes into the Runs. Where they are
+    # to be recovered, it is needed whatever becomes of the row.
+    keeps = job._options is not None and job.recover
+    definition = job if keeps or following is None else None
     first = _record(RunState.RUNNING, now, due, site, slot, last, count, definition=definition)
     if job.coalesce or following is None or following > now:
         return Plan(following, last.astimezone(UTC), (first,), closed)
@@ -109,19 +117,25 @@ def plan(
     while following is not None and following <= now and len(opened) < BATCH:
         last, following = following, _following(trigger, following, now)
         opened.append(_record(RunState.WAITING, now, due, site, last, last, 1, batch=first.batch))
-    if following is None:
+    if keeps or following is None:
         opened = [replace(run, definition=job) for run in opened]
     return Plan(following, last.astimezone(UTC), tuple(opened), closed)
 
 
-def plan_manual(now: datetime, job: Job, incarnation: str, live: Live, site: Site) -> Run:
-    """Decide about a run that somebody asked for: `running`, or `skipped` if it would overlap."""
+def plan_manual(
+    now: datetime, job: Job, incarnation: str, live: Live, site: Site, *, here: bool = True
+) -> Run:
+    """Decide about a run that somebody asked for: `skipped` if it would overlap.
+
+    :param here: whether this node runs it; if not, it waits for any node to start it at once
+    """
     refused = live.instances >= job.max_instances
+    state = RunState.RUNNING if here else RunState.WAITING
     run_id = site.new_id()
     return Run(
         run_id,
         job.id,
-        RunState.SKIPPED if refused else RunState.RUNNING,
+        RunState.SKIPPED if refused else state,
         RunKind.MANUAL,
         now,
         now,
@@ -132,22 +146,25 @@ def plan_manual(now: datetime, job: Job, incarnation: str, live: Live, site: Sit
         job.executor,
         site.node,
         incarnation,
+        attention_at=None if here or refused else now,
         ended_at=now if refused else None,
         reason=overlap_reason(job) if refused else None,
+        definition=job if job.recover and not refused else None,
     )
 
 
 def settle(now: datetime, run: Run, outcome: Outcome, new_id: NewId) -> Transition:
     """Decide what follows from the end of a Run.
 
-    A Run that its executor did not take is opened again, later, if its job's row is gone:
-    nothing else would ever run it.
+    A Run that its executor did not take is opened again, later, if it holds its definition:
+    because its job's row is gone, and nothing else would ever run it, or to be recovered.
 
     :raises TransitionError: if the Run is not in a state that can end this way
     """
     follow_up = None
     if outcome.refused and run.definition is not None:
-        follow_up = _recovery(now, run, new_id())
+        run_id = new_id()
+        follow_up = _recovery(now, run, run_id, run_id, _recovery_delay(run.attempt))
     return Transition(
         run,
         outcome.state,
@@ -164,6 +181,30 @@ def attend(now: datetime, run: Run, job: Job | None) -> Transition:
     if job is None:
         return cancel(now, run, JOB_REMOVED)
     return start(run)
+
+
+def lapse(now: datetime, run: Run, new_id: NewId) -> Transition:
+    """Decide what becomes of a live Run whose node is dead.
+
+    If its job is to be recovered, the Run is opened again, for any node to start: at once, but
+    not if it has been lost before, since a job may be what kills its nodes. What was one batch
+    stays one, and counts as one instance.
+    """
+    follow_up = None
+    if run.definition is not None and run.definition.recover:
+        delay = _recovery_delay(run.attempt) if run.attempt > 1 else timedelta(0)
+        follow_up = _recovery(now, run, new_id(), run.batch, delay)
+    if run.state is RunState.WAITING:
+        return Transition(
+            run, RunState.CANCELLED, now, reason=NODE_LOST_BEFORE, follow_up=follow_up
+        )
+    return Transition(run, RunState.LOST, now, reason=NODE_LOST, follow_up=follow_up)
+
+
+def hand_over(now: datetime, run: Run, reason: str, new_id: NewId) -> Transition:
+    """Leave a Run that has not begun, and cannot begin here, to whichever node can start it."""
+    follow_up = _recovery(now, run, new_id(), run.batch)
+    return Transition(run, RunState.CANCELLED, now, reason=reason, follow_up=follow_up)
 
 
 def start(run: Run) -> Transition:
@@ -322,19 +363,24 @@ def _record(
     )
 
 
-def _recovery(now: datetime, run: Run, run_id: str) -> Run:
-    delay = min(RECOVERY_DELAY * 2.0 ** min(run.attempt - 1, 30), MAX_RECOVERY_DELAY)
+def _recovery(
+    now: datetime, run: Run, run_id: str, batch: str, delay: timedelta = timedelta(0)
+) -> Run:
     return replace(
         run,
         id=run_id,
-        batch=run_id,
+        batch=batch,
         state=RunState.WAITING,
         kind=RunKind.RECOVERY,
         attempt=run.attempt + 1,
         opened_at=now,
         started_at=None,
-        attention_at=now + timedelta(seconds=delay),
+        attention_at=now + delay,
     )
+
+
+def _recovery_delay(attempt: int) -> timedelta:
+    return timedelta(seconds=min(RECOVERY_DELAY * 2.0 ** min(attempt - 1, 30), MAX_RECOVERY_DELAY))
 
 
 def _error_text(outcome: Outcome) -> str | None:

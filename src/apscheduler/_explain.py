@@ -109,7 +109,7 @@ def _what_is_next(job: Job | None, changes: Sequence[JobChange], now: datetime) 
         last = _last(changes, JobChangeKind.REMOVED, JobChangeKind.ADDED)
         if last is not None and last.kind is JobChangeKind.REMOVED:
             return f"the job was removed at {_time(last.at)}"
-        return "the job was removed when its schedule ended"
+        return "the job is gone: its schedule ended, or all jobs were removed"
     if not hasattr(job, "next_run_time"):
         return "the job is pending until the scheduler starts"
     next_run_time = job.next_run_time
@@ -121,7 +121,13 @@ def _what_is_next(job: Job | None, changes: Sequence[JobChange], now: datetime) 
 
 
 def _why_not_scheduled(changes: Sequence[JobChange]) -> str:
-    last = _last(changes, JobChangeKind.EXHAUSTED, JobChangeKind.PAUSED, JobChangeKind.ADDED)
+    last = _last(
+        changes,
+        JobChangeKind.EXHAUSTED,
+        JobChangeKind.PAUSED,
+        JobChangeKind.ADDED,
+        JobChangeKind.REMOVED,
+    )
     if last is not None and last.kind is JobChangeKind.EXHAUSTED:
         return "its trigger is exhausted"
     if last is not None and last.kind is JobChangeKind.PAUSED:
@@ -147,7 +153,9 @@ def _why_none(job: Job | None, changes: Sequence[JobChange], at: datetime, now: 
         kind, since = ruling[-1].kind, _time(ruling[-1].at)
         if kind is JobChangeKind.PAUSED:
             return f"the job was paused at {since}{_resumed(after)}"
-        if kind is JobChangeKind.REMOVED:
+        # A job that was added together with many others need not have a note of that.
+        is_back = job is not None and not _last(after, JobChangeKind.ADDED)
+        if kind is JobChangeKind.REMOVED and not is_back:
             return f"the job was removed at {since}"
         if kind is JobChangeKind.EXHAUSTED:
             return "its trigger was exhausted"

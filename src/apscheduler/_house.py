@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from apscheduler.jobstores.base import ClaimingJobStore
 
 
+class Waiter(Protocol):
+    """Waits for a job store, so that the host need not."""
+
+    def __call__(self, call: Callable[[], Any], then: Callable[[Any, Any], None]) -> None:
+        """Make a call elsewhere, and then, on the host, hand on its answer or what it raised."""
+
+
 class House(Protocol):
     """What the loop needs of the scheduler it belongs to."""
 
@@ -28,6 +35,15 @@ class House(Protocol):
     def _dispatch_event(self, event: SchedulerEvent) -> None: ...
     def _hears(self, code: int) -> bool: ...
     def wakeup(self) -> None: ...
+
+    def _call_listeners(self, tell: Callable[[], None]) -> None:
+        """Call listeners where they are called for what happens elsewhere."""
+
+    def _waiter(self, alias: str) -> Waiter | None:
+        """Return who waits for a job store in place of the host, None if that waits itself."""
+
+    def _come_again(self, seconds: float | None) -> None:
+        """Take the next turn in so many seconds; None means that nothing is planned."""
 
 
 class Voice:

@@ -9,30 +9,33 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Generator
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
 from os import urandom
 from threading import RLock
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from apscheduler import _engine
+from apscheduler._company import Company, room_in_all, with_room
 from apscheduler._holds import Hold, Holds
 from apscheduler._house import House, Voice
+from apscheduler._leftovers import Leftovers
 from apscheduler._notices import Notices
-from apscheduler._runner import Runner, Work
+from apscheduler._presences import Presences
+from apscheduler._runner import Runner
+from apscheduler._troubles import Troubles
+from apscheduler._walk import Steps, Walk, earliest
+from apscheduler._work import Work
 from apscheduler.clock import UTC, Clock, JumpWatch
-from apscheduler.jobstores.base import ClaimingJobStore
+from apscheduler.jobstores.base import ClaimingJobStore, LeaseLostError, SharedJobStore
 from apscheduler.runs import (
     Due,
+    Live,
     Plan,
-    Presence,
     Run,
-    RunKind,
-    RunQuery,
     RunState,
-    value,
 )
 
 if TYPE_CHECKING:
@@ -41,23 +44,11 @@ if TYPE_CHECKING:
 
 #: How many decisions a turn makes before it lets the listeners, and other stores, come to theirs.
 MAX_DECISIONS = 10_000
-#: Seconds until a store or a job that failed is tried again; doubled up to the scheduler's
-#: `jobstore_retry_interval`.
-FIRST_RETRY = 0.5
-SHORTEST_RETRY = 0.01
 #: Seconds after which a job that was "not now" is asked about again, whatever happens.
 HOLD = 1.0
+#: How many jobs are handed over between two moments at which a host's event loop goes on.
+AT_ONCE_ASIDE = 100
 _FOREVER = datetime.max.replace(tzinfo=UTC)
-
-
-@value
-class Trouble:
-    """A store that failed."""
-
-    error: str
-    since: datetime
-    failures: int
-    retry_at: datetime
 
 
 class Loop:
@@ -71,20 +62,19 @@ class Loop:
         self._voice = Voice(house)
         self._notices = Notices(house)
         self._watch = JumpWatch()
-        self._presence: Presence | None = None
-        self._store_presence: dict[str, Presence] = {}
-        self._executor_presence: dict[str, Presence] = {}
+        self._presences = Presences()
         self._holds: dict[str, Holds] = {}
-        # Stores that may have carried out a call that failed.
-        self._unsure: set[str] = set()
         # Stores whose waiting Runs would wait until a clock that was set back has caught up.
         self._put_off: set[str] = set()
+        self._walk = Walk(lambda: self.clock.now())
         self._opening = 0
         self._lock = RLock()
         self._numbers = count()
         self._stamp = "0" * 14
         self.node = urandom(4).hex()
-        self.troubles: dict[str, Trouble] = {}
+        self.troubles = Troubles(house, self._voice)
+        self.leftovers = Leftovers(house, self._voice, self)
+        self.company = Company(house, self._voice, self)
         self.last_turn: datetime | None = None
         self.promise: datetime | None = None
         self.promised = False
@@ -97,15 +87,21 @@ class Loop:
 
     # -- what the scheduler tells the loop ------------------------------------------------------
 
+    def begin(self, is_client: bool, is_paused: bool) -> None:
+        """The scheduler starts, and is another node now, or only a client of those that are."""
+        self.node = urandom(4).hex()
+        self.company.is_client = is_client
+        self.company.is_paused = is_paused
+        self.present("no scheduler was running")
+
     def present(self, cause: str) -> None:
         """Slots can be started from now on; ``cause`` says why earlier ones could not."""
-        self._presence = Presence(self.clock.now(), cause)
-        self._store_presence.clear()
-        self._executor_presence.clear()
+        self._presences.begin(self.clock.now(), cause)
         self._watch = JumpWatch()
         self.troubles.clear()
         for holds in tuple(self._holds.values()):
             holds.clear()
+        self._walk.clear()
         self.promised = False
         self.promise = None
         self.stopping = False
@@ -113,26 +109,24 @@ class Loop:
     def abandon(self) -> None:
         """Do nothing any more: this is a fork, and the loop is the parent's."""
         self.stopping = True
+        self.company.abandon()
         self.runner.abandon()
 
     def store_added(self, alias: str) -> None:
         """A job store joins a running scheduler."""
-        self._store_presence[alias] = Presence(
-            self.clock.now(), "its job store did not belong to a running scheduler"
-        )
+        self._presences.store_came(alias, self.clock.now())
         self.troubles.pop(alias, None)
         self.holds(alias).clear()
 
     def executor_joins(self, alias: str) -> None:
         """An executor is about to join a running scheduler."""
-        self._executor_presence[alias] = Presence(
-            self.clock.now(), f'there was no executor "{alias}"'
-        )
+        self._presences.executor_came(alias, self.clock.now())
 
     def executor_joined(self, alias: str) -> None:
         """It has joined: what waited for it need not wait any longer."""
         for holds in tuple(self._holds.values()):
             holds.release_for(_no_executor(alias))
+        self.company.executors_changed()
 
     def holds(self, alias: str) -> Holds:
         """Return which jobs of a store the turns leave alone."""
@@ -148,10 +142,35 @@ class Loop:
     def run_ended(self, alias: str, run: Run, follow_up: Run | None) -> None:
         """What waited for a Run to end need not wait any longer."""
         holds = self._holds.get(alias)
-        if (holds and holds.release(run.job_id)) or (
-            follow_up is not None and self.must_wake_for(follow_up.attention_at)
+        if (
+            (holds and holds.release(run.job_id))
+            or (follow_up is not None and self.must_wake_for(follow_up.attention_at))
+            or self.company.has_room_again(run.executor)
         ):
             self._voice.wake()
+
+    def may_begin(self, alias: str) -> bool:
+        """Tell whether a Run may begin: not if others may take this node for dead."""
+        return self.company.is_safe(alias)
+
+    def store_failed(self, alias: str, error: Exception, now: datetime) -> None:
+        """A write failed elsewhere than in a turn."""
+        self.troubles.store_failed(alias, error, now)
+
+    def clock_was_corrected(self, by: timedelta) -> None:
+        """The clock was corrected: that is no jump, and nobody was away meanwhile."""
+        self._watch = JumpWatch()
+        self._presences.clock_was_corrected(by)
+        # What waits until a moment waits until it by the wrong time.
+        self.troubles.ask_again()
+        for holds in tuple(self._holds.values()):
+            holds.clear()
+        self._walk.clear()
+        self._voice.wake()
+
+    def was_cut_off(self, alias: str) -> None:
+        """The others took this node for dead, and it goes on as if it were new."""
+        self._presences.was_cut_off(alias, self.clock.now())
 
     # -- the turn -------------------------------------------------------------------------------
 
@@ -163,22 +182,55 @@ class Loop:
         self.promised = False
         now = self._read_clock()
         self.last_turn = now
-        self._stamp = f"{int(now.timestamp() * 1e6):014x}"
+        self._stamp = _stamp(now)
         deadline = None if budget is None else self.clock.monotonic() + budget
         late: list[SchedulerEvent] = []
-        wakes = [
-            self._turn_store(alias, now, deadline, late) for alias in list(self._house._jobstores)
-        ]
+        for alias in list(self._house._jobstores):
+            self._turn_store(alias, now, deadline, late)
+        self._tell_late(late)
+        self.runner.pass_interrupt_on()
+        return self._plan_ahead()
+
+    def _plan_ahead(self) -> float | None:
+        self.promise = self._walk.earliest(self._house._jobstores)
+        self.promised = not self._walk.is_aside
+        return None if self.promise is None else self.clock.seconds_until(self.promise)
+
+    def _tell_late(self, late: list[SchedulerEvent]) -> None:
         for event in late:
             self._voice.tell(self._house._dispatch_event, event)
-        self.promise = _earliest(wakes)
-        self.promised = True
-        self.runner.pass_interrupt_on()
-        return None if self.promise is None else self.clock.seconds_until(self.promise)
+
+    def _turn_store(
+        self, alias: str, now: datetime, deadline: float | None, late: list[SchedulerEvent]
+    ) -> None:
+        if self._walk.is_going_on_aside(alias):
+            return
+        known = self._walk.take_plan(alias)
+        is_due = known is not None and known <= now
+        waiter = self._house._waiter(alias) if self.company.shares(alias) else None
+        if waiter is None:
+            steps = self._steps(alias, now, is_due, deadline, late, sys.maxsize)
+            self._walk.take(alias, steps)
+            return
+        late = []
+
+        def landed(failed: bool) -> None:
+            self._tell_late(late)
+            seconds = self._plan_ahead()
+            self._house._come_again(HOLD if failed else seconds)
+            if not failed:
+                self.runner.pass_interrupt_on()
+
+        steps = self._steps(alias, now, is_due, None, late, AT_ONCE_ASIDE)
+        self._walk.take_aside(alias, steps, waiter, landed)
+
+    def wait_for_turn(self, alias: str, timeout: float | None) -> bool:
+        """Wait for the turn of a job store to end; return whether it did."""
+        return self._walk.wait_for(alias, timeout)
 
     def _read_clock(self) -> datetime:
         now = self.clock.now()
-        if self._presence is None:
+        if not self._presences.has_begun:
             self.present("no scheduler was running")
         jump = self._watch.observe(now, self.clock.monotonic())
         if jump:
@@ -189,9 +241,20 @@ class Loop:
             self._watch.observe(now, self.clock.monotonic())
         return now
 
-    def _turn_store(
-        self, alias: str, now: datetime, deadline: float | None, late: list[SchedulerEvent]
-    ) -> datetime | None:
+    def _steps(
+        self,
+        alias: str,
+        now: datetime,
+        is_due: bool,
+        deadline: float | None,
+        late: list[SchedulerEvent],
+        at_once: int,
+    ) -> Steps:
+        """Do what is due in one job store.
+
+        :param is_due: whether something is known to be
+        :param at_once: how many jobs are handed over between two calls of the store
+        """
         if self.stopping:
             return None
         trouble = self.troubles.get(alias)
@@ -199,88 +262,127 @@ class Loop:
             if now < trouble.retry_at:
                 return trouble.retry_at
             # If it answers now, this is since when.
-            self._store_presence[alias] = Presence(now, "its job store failed")
+            self._presences.store_failed(alias, now)
         holds = self.holds(alias)
         holds.expire(now)
         try:
             store = self._house._seam(alias)
-            self._make_good(store, alias)
-            until, limit = now, store.claim_limit
-            if alias in self._put_off:
-                until, limit = _FOREVER, sys.maxsize
-            waiting = store.claim_waiting(until, partial(_engine.attend, now), limit)
-            self._put_off.discard(alias)
-            for run, job in waiting:
-                if self.runner.submit(Work(self.runner, store, alias, job, (run,))):
-                    self._voice.tell(self._notices.submitted, alias, job, (run,), late)
-            if not self._claim(store, alias, now, deadline, late):
-                return now
-            wake = store.next_wake(holds)
+            yield partial(self.leftovers.make_good, store, alias, lambda: self._opening > 0)
+            scope = {}
+            if isinstance(store, SharedJobStore):
+                yield from self.company.look_after(store, alias, now, late)
+                scope = {"executors": self.company.executors_with_room()}
+                if not is_due:
+                    wake = yield partial(store.next_wake, holds, **scope)
+                    is_due = wake is not None and wake <= now
+            if is_due or not scope:
+                if not (
+                    yield from self._do_what_is_due(store, alias, now, deadline, late, at_once)
+                ):
+                    return now
+                if scope:
+                    scope = {"executors": self.company.executors_with_room()}
+                wake = yield partial(store.next_wake, holds, **scope)
+        except LeaseLostError:
+            if not self.stopping:  # else it has left
+                self.company.lease_lost(alias)
+            return now
         except Exception as error:
-            return self.store_failed(alias, error, now)
+            return self.troubles.store_failed(alias, error, now)
         except BaseException:
-            self._unsure.add(alias)
+            self.troubles.unsure.add(alias)
             raise
 
-        if trouble is not None and self.troubles.get(alias) is trouble:
-            del self.troubles[alias]
-            self._voice.log(
-                logging.INFO,
-                "Job store %r answers again after %d failures since %s",
-                alias,
-                trouble.failures,
-                trouble.since,
-            )
-        return _earliest((wake, holds.next_expiry()))
+        if trouble is not None:
+            self.troubles.store_answers(alias, trouble)
+        return earliest((wake, holds.next_expiry(), self.company.next_look(store, alias, now)))
 
-    def _claim(
+    def _do_what_is_due(
         self,
         store: ClaimingJobStore,
         alias: str,
         now: datetime,
         deadline: float | None,
         late: list[SchedulerEvent],
-    ) -> bool:
-        """Claim what is due and hand it on; return whether that was all."""
+        at_once: int,
+    ) -> Generator[Callable[[], Any], Any, bool]:
+        """Start what waits, claim what is due and hand it on; return whether that was all."""
+        limit = min(store.claim_limit, at_once)
+        until = now
+        if alias in self._put_off:
+            until, limit = _FOREVER, sys.maxsize
+        scope: dict[str, Any] = {}
+        rooms: dict[str, int | None] = {}
+        if isinstance(store, SharedJobStore):
+            rooms.update(self.company.rooms())
+            limit = min(limit, room_in_all(rooms))
+            scope = {"executors": with_room(rooms), "node": self.company.node_of(alias)}
+        attend = partial(_engine.attend, now)
+        waiting = yield partial(store.claim_waiting, until, attend, limit, **scope)
+        self._put_off.discard(alias)
+        for run, job in waiting:
+            if self.runner.submit(Work(self.runner, store, alias, job, (run,))):
+                self._voice.tell(self._notices.submitted, alias, job, (run,), late)
+
         holds = self.holds(alias)
-        site = _engine.Site(alias, self.node, self._new_id)
-        decide = partial(self._decide, now, alias, site, holds)
+        site = _engine.Site(alias, self.company.node_of(alias), self._new_id)
+        limit = min(store.claim_limit, at_once)
         decisions = 0
+        decide = partial(self._decide, now, alias, site, holds, rooms)
         while not self.stopping:
-            claims = store.claim(now, decide, store.claim_limit, holds)
+            scope = {}
+            if isinstance(store, SharedJobStore):
+                rooms.clear()
+                rooms.update(self.company.rooms())
+                # What is read in vain, others read in vain too.
+                limit = min(limit, room_in_all(rooms))
+                if not limit:
+                    break
+                scope = {"executors": with_room(rooms)}
+            claims = yield partial(store.claim, now, decide, limit, holds, **scope)
             heard = self._notices.anybody_hears_of_submissions()
             for due, plan in claims.won:
                 holds.succeeded(due.job.id)
                 self._carry_out(store, alias, due.job, plan, late, heard)
             for due, error in claims.failed:
-                self._write_failed(alias, due.job, error, now)
-            if len(claims.won) < store.claim_limit:
+                self.troubles.write_failed(alias, due.job, holds, error, now)
+            if len(claims.won) < limit:
                 break
+            limit = min(store.claim_limit, at_once)
             decisions += len(claims.won)
             if decisions >= MAX_DECISIONS or (
                 deadline is not None and self.clock.monotonic() > deadline
             ):
                 return False
-        return True
+        return not self.stopping
 
     def _decide(
-        self, now: datetime, alias: str, site: _engine.Site, holds: Holds, due: Due
+        self,
+        now: datetime,
+        alias: str,
+        site: _engine.Site,
+        holds: Holds,
+        rooms: dict[str, int | None],
+        due: Due,
     ) -> Plan | None:
         job = due.job
         try:
-            if job.executor not in self._house._executors and self._lacks_executor(job, holds):
+            room = None
+            if rooms:
+                room = rooms.get(job.executor, 0)
+                if room == 0:
+                    return None  # Another node may have room for it, or this one, later.
+            elif job.executor not in self._house._executors and self._lacks_executor(job, holds):
                 return None
-            presence = self._presence_for(alias, job.executor)
-            plan = _engine.plan(now, due, site, presence=presence)
+            others_since = self.company.others_since(alias, job.executor)
+            presence = self._presences.of(alias, job.executor, others_since)
+            plan = _engine.plan(now, due, site, presence=presence, room=room)
+            if room is not None and plan is not None and plan.opened:
+                rooms[job.executor] = room - 1
+                if room == 1:
+                    self.company.is_full(job.executor)
         except Exception as error:
-            retry_at = self._retry(holds, job.id, now, f"its trigger failed: {error!r}")
-            self._voice.log(
-                logging.ERROR,
-                'Error in the trigger of job "%s"; the job is tried again at %s',
-                job.id,
-                retry_at,
-                exc_info=error,
-            )
+            self.troubles.trigger_failed(job, holds, error, now)
             return None
         if plan is None:
             until = now + timedelta(seconds=HOLD)
@@ -301,15 +403,6 @@ class Loop:
             job.executor,
         )
         return True
-
-    def _presence_for(self, alias: str, executor: str) -> Presence:
-        presence = cast("Presence", self._presence)
-        if not self._store_presence and not self._executor_presence:
-            return presence
-        for other in (self._store_presence.get(alias), self._executor_presence.get(executor)):
-            if other is not None and other.since > presence.since:
-                presence = other
-        return presence
 
     def _carry_out(
         self,
@@ -343,121 +436,43 @@ class Loop:
     def run_now(self, alias: str, job_id: str) -> Run:
         """Open and submit a Run outside the schedule."""
         store = self._house._seam(alias)
-        site = _engine.Site(alias, self.node, self._new_id)
+        site = _engine.Site(alias, self.company.node_of(alias), self._new_id)
         now = self.clock.now()
+        self._stamp = _stamp(now)
         late: list[SchedulerEvent] = []
+
+        def decide(job: Job, life: str, live: Live) -> Run:
+            here = self.company.runs_here(alias, job.executor)
+            return _engine.plan_manual(now, job, life, live, site, here=here)
+
         with self._lock:
             self._opening += 1
         try:
-            run, job = store.open_run(
-                job_id, lambda job, life, live: _engine.plan_manual(now, job, life, live, site)
-            )
-            if run.state is not RunState.RUNNING:
+            run, job = store.open_run(job_id, decide)
+            if run.state is RunState.SKIPPED:
                 self._voice.tell(self._notices.closed, alias, job, (run,), late)
+            elif run.state is RunState.WAITING:
+                pass  # Another node starts it.
             elif self.runner.submit(Work(self.runner, store, alias, job, (run,))):
                 self._voice.tell(self._notices.submitted, alias, job, (run,), late)
         except Exception:
-            self._unsure.add(alias)
+            self.troubles.unsure.add(alias)
             raise
         finally:
             with self._lock:
                 self._opening -= 1
-        for event in late:
-            self._voice.tell(self._house._dispatch_event, event)
+        self._tell_late(late)
         self.runner.pass_interrupt_on()
         return run
-
-    # -- trouble --------------------------------------------------------------------------------
-
-    def _make_good(self, store: ClaimingJobStore, alias: str) -> None:
-        """Write what a failing store did not take, and take up what it did unknown to us."""
-        self.runner.write_left_over(alias)
-        # While a Run is being opened by `run_now`, it looks like one that nobody has taken up.
-        if alias in self._unsure and not self._opening:
-            self._take_up(store, alias)
-            self._unsure.discard(alias)
-
-    def _take_up(self, store: ClaimingJobStore, alias: str) -> None:
-        """Run what was claimed by a call of the store that failed all the same."""
-        batches: dict[str, list[Run]] = {}
-        for state in (RunState.RUNNING, RunState.WAITING):
-            for run in store.get_runs(RunQuery(state=state, limit=sys.maxsize)):
-                if run.node == self.node and run.id not in self.runner and not run.attention_at:
-                    batches.setdefault(run.batch, []).append(run)
-        for runs in batches.values():
-            runs.sort(key=lambda run: run.id)
-            job = runs[0].definition or store.lookup_job(runs[0].job_id)
-            if job is None or runs[0].kind is RunKind.MANUAL:
-                # Whoever asked for it was told that it failed.
-                reason = "the answer of its job store was lost"
-                store.apply([_engine.cancel(self.clock.now(), run, reason) for run in runs])
-            else:
-                self.runner.submit(Work(self.runner, store, alias, job, runs))
-
-    def store_failed(self, alias: str, error: Exception, now: datetime) -> datetime:
-        before = self.troubles.get(alias)
-        failures = before.failures + 1 if before else 1
-        retry_at = now + timedelta(seconds=self._delay(failures))
-        self._unsure.add(alias)
-        self.troubles[alias] = Trouble(
-            _text(error), before.since if before else now, failures, retry_at
-        )
-        self._voice.log(
-            logging.WARNING,
-            "Error getting due jobs from job store %r: %s; it is asked again at %s",
-            alias,
-            error,
-            retry_at,
-            # The place of the failure is worth its lines once, not at every retry.
-            exc_info=error if before is None else None,
-        )
-        return retry_at
-
-    def _write_failed(self, alias: str, job: Job, error: Exception, now: datetime) -> None:
-        """A decision about one job could not be written, so nothing of it was done."""
-        reason = "its job store did not take it"
-        retry_at = self._retry(self.holds(alias), job.id, now, reason, _text(error))
-        self._voice.log(
-            logging.ERROR,
-            'Error updating job "%s" in job store %r; it has not run, and is tried again at %s',
-            job.id,
-            alias,
-            retry_at,
-            exc_info=error,
-        )
-
-    def _retry(
-        self,
-        holds: Holds,
-        job_id: str,
-        now: datetime,
-        reason: str,
-        store_error: str | None = None,
-    ) -> datetime:
-        """Leave a job that failed alone for a while, longer each time."""
-        retry_at = now + timedelta(seconds=self._delay(holds.failed(job_id)))
-        holds.put(job_id, Hold(reason, retry_at, store_error))
-        return retry_at
-
-    def _delay(self, failures: int) -> float:
-        longest = self._house.jobstore_retry_interval
-        delay = FIRST_RETRY * 2.0 ** min(failures - 1, 30)
-        # 3.x accepts any number. One that is no time must not make the loop spin.
-        return min(longest, delay) if longest >= SHORTEST_RETRY else SHORTEST_RETRY
 
     def _new_id(self) -> str:
         # Sorts by the time it was made, and within one moment by the order in which it was made.
         return f"{self._stamp}{next(self._numbers):08x}{self.node}"
 
 
+def _stamp(now: datetime) -> str:
+    return f"{int(now.timestamp() * 1e6):014x}"
+
+
 def _no_executor(alias: str) -> str:
     return f'there is no executor "{alias}"'
-
-
-def _text(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _earliest(moments: Sequence[datetime | None]) -> datetime | None:
-    # In UTC, because two times of one zone are compared by their wall clocks.
-    return min((moment.astimezone(UTC) for moment in moments if moment), default=None)

@@ -12,6 +12,7 @@ from apscheduler._log import say
 from apscheduler.events import (
     EVENT_JOB_ERROR,
     EVENT_JOB_EXECUTED,
+    EVENT_JOB_LOST,
     EVENT_JOB_MAX_INSTANCES,
     EVENT_JOB_MISSED,
     EVENT_JOB_REMOVED,
@@ -115,6 +116,29 @@ class Notices:
             self._execution(
                 EVENT_JOB_ERROR, alias, run, exception=error, traceback=outcome.traceback
             )
+
+    def lapsed(self, alias: str, run: Run, late: list[SchedulerEvent]) -> None:
+        """A Run was ended because its node is dead; ``run`` is what became of it."""
+        say(
+            self._audience._logger,
+            logging.WARNING,
+            'Run %s of job "%s", scheduled at %s on node %s, was %s: %s',
+            run.id,
+            run.job_id,
+            run.scheduled_at,
+            run.node or "?",
+            run.state,
+            run.reason,
+        )
+        if run.state is RunState.LOST:
+            for code in (EVENT_JOB_LOST, EVENT_JOB_ERROR):
+                if self._audience._hears(code):
+                    error = RuntimeError(run.reason)
+                    late.append(
+                        JobExecutionEvent(
+                            code, run.job_id, alias, run.scheduled_at, exception=error
+                        )
+                    )
 
     def _is_old_news(self, run: Run, outcome: Outcome) -> bool:
         """Tell whether a failed submission has been told of, or is only the end of everything."""

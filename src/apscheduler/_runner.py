@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
+from functools import partial
 from threading import Condition
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -14,6 +15,9 @@ from apscheduler import _engine
 from apscheduler._foreign import Submissions, as_submitted, outcome_for, outcomes_of
 from apscheduler._house import House, Voice
 from apscheduler._notices import Notices
+from apscheduler._scribe import Scribe
+from apscheduler._work import End, Work
+from apscheduler.clock import SystemClock
 from apscheduler.executors._invoke import current_run_id
 from apscheduler.executors.base import (
     BaseExecutor,
@@ -31,57 +35,15 @@ from apscheduler.runs import (
     Transition,
     moved,
     started,
-    value,
 )
 
 if TYPE_CHECKING:
     from apscheduler.clock import Clock
     from apscheduler.events import JobExecutionEvent
-    from apscheduler.job import Job
     from apscheduler.jobstores.base import ClaimingJobStore
 
 #: The Run whose end is being told in this thread or task.
 _ending: ContextVar[str | None] = ContextVar("apscheduler_ending", default=None)
-
-
-class Work:
-    """One submission: what an executor gets, and through which it answers."""
-
-    __slots__ = ("_runner", "_runs", "alias", "job", "store")
-
-    def __init__(
-        self, runner: Runner, store: ClaimingJobStore, alias: str, job: Job, runs: Sequence[Run]
-    ) -> None:
-        self._runner = runner
-        self.store = store
-        self.alias = alias
-        self.job = job
-        # A tuple of one would be one more object for the garbage collector to look at.
-        self._runs = runs[0] if len(runs) == 1 else runs
-
-    @property
-    def runs(self) -> Sequence[Run]:
-        return (self._runs,) if isinstance(self._runs, Run) else self._runs
-
-    @property
-    def clock(self) -> Clock:
-        return self._runner._house._clock
-
-    def begin(self, run: Run) -> Run | None:
-        return self._runner.begin(self, run)
-
-    def finish(self, run: Run, outcome: Outcome) -> None:
-        self._runner.finished(self, run, outcome)
-
-
-@value
-class End:
-    """The end of a Run that is still to be written."""
-
-    work: Work
-    transition: Transition
-    outcome: Outcome
-    told: bool
 
 
 class Turns(Protocol):
@@ -89,7 +51,8 @@ class Turns(Protocol):
 
     stopping: bool
 
-    def store_failed(self, alias: str, error: Exception, now: datetime) -> datetime: ...
+    def may_begin(self, alias: str) -> bool: ...
+    def store_failed(self, alias: str, error: Exception, now: datetime) -> None: ...
     def run_ended(self, alias: str, run: Run, follow_up: Run | None) -> None: ...
 
 
@@ -113,8 +76,12 @@ class Runner:
         # Which executors take Runs, found out once for each.
         self._ports: dict[str, tuple[BaseExecutor, bool]] = {}
         self._submissions = Submissions()
-        # What a failing store has not taken yet.
-        self._unwritten: deque[End] = deque()
+        # What is still to be written: by stores that do I/O, and what a failing one refused.
+        self._scribes: dict[tuple[str, int], Scribe[End]] = {}
+        # Runs that are over but for what is still to be told of them.
+        self._telling: set[str] = set()
+        # What has been submitted since somebody wants to know it.
+        self._seen: set[str] | None = None
         self._unbegun: dict[str, Transition] = {}
         self._interrupt: BaseException | None = None
 
@@ -122,35 +89,40 @@ class Runner:
     def clock(self) -> Clock:
         return self._house._clock
 
-    def __contains__(self, run_id: object) -> bool:
-        return run_id in self._ours
-
     def here(self) -> str | None:
         """Return the id of the live Run of this node that the caller is part of, if any."""
         run_id = _ending.get() or current_run_id()
-        return run_id if run_id in self._ours else None
+        return run_id if run_id in self._ours or run_id in self._telling else None
 
     def running(self) -> list[Run]:
         """Return the Runs that are live on this node, as far as they have come."""
         return list(self._ours.values())
 
-    def wait_until_idle(self, timeout: float | None, but: str | None = None) -> bool:
+    def wait_until_idle(
+        self, timeout: float | None, but: str | None = None, node: str | None = None
+    ) -> bool:
         """Wait for the live Runs of this node to end; return whether they did.
 
         :param timeout: for how many seconds at most, None for any time
         :param but: id of a Run that need not end: that of the caller
+        :param node: only Runs of that node are waited for
         """
         with self._idle:
             self._awaited += 1
             try:
-                return self._idle.wait_for(lambda: self._is_idle(but), timeout)
+                return self._idle.wait_for(lambda: self._is_idle(but, node), timeout)
             finally:
                 self._awaited -= 1
 
-    def _is_idle(self, but: str | None) -> bool:
+    def _is_idle(self, but: str | None, node: str | None) -> bool:
         # What has ended, and is only not written yet, need not be waited for.
-        ended = {end.transition.run.id for end in tuple(self._unwritten)}
-        return not (self._ours.keys() - ended - {but})
+        ended = {
+            end.transition.run.id for scribe in tuple(self._scribes.values()) for end in scribe
+        }
+        return not any(
+            run.id not in ended and run.id != but and node in (None, run.node)
+            for run in tuple(self._ours.values())
+        )
 
     def abandon(self) -> None:
         """Do nothing any more: this is a fork, and all Runs are the parent's."""
@@ -160,6 +132,11 @@ class Runner:
         """Hand work to its executor; return whether that took it."""
         for run in work.runs:
             self._ours[run.id] = run
+        if self._seen is not None:
+            self._seen.update(run.id for run in work.runs)
+        if work.store.blocking and self._turns.stopping:
+            self._hand_over(work)
+            return False
         alias = work.job.executor
         try:
             executor = self._house._executors[alias]
@@ -189,6 +166,10 @@ class Runner:
 
     def _refused(self, work: Work, error: BaseException) -> None:
         job, alias = work.job, work.job.executor
+        ends = isinstance(error, ShuttingDownError) and (self._turns.stopping or error.interpreter)
+        if ends and work.store.blocking:
+            self._hand_over(work)
+            return
         state, reason = RunState.FAILED, f"it was not submitted: {error}"
         if isinstance(error, MaxInstancesReachedError):
             state, reason = RunState.SKIPPED, _engine.overlap_reason(job)
@@ -198,7 +179,7 @@ class Runner:
                 job,
                 job.max_instances,
             )
-        elif isinstance(error, ShuttingDownError) and (self._turns.stopping or error.interpreter):
+        elif ends:
             self._voice.log(logging.DEBUG, 'Executor "%s" is shutting down: %s', alias, error)
         else:
             self._voice.log(
@@ -251,14 +232,24 @@ class Runner:
 
     def begin(self, work: Work, run: Run) -> Run | None:
         """Note that a worker begins a Run; None if it was cancelled before."""
+        if work.store.blocking and not self._turns.may_begin(work.alias):
+            # Others take this node for dead, and may have begun it again.
+            self._end_unbegun(work, _engine.lapse(self.clock.now(), run, self._new_id))
+            return None
         if run.state is RunState.WAITING:
             transition = _engine.start(run)
             try:
                 (done,) = work.store.apply((transition,))
             except Exception as error:
+                self._turns.store_failed(work.alias, error, self.clock.now())
+                if work.store.blocking:
+                    # Others may take this node for dead by now, and end it in its place.
+                    now, reason = self.clock.now(), _engine.STORE_FAILED_BEFORE
+                    transition = _engine.hand_over(now, run, reason, self._new_id)
+                    self._end_unbegun(work, transition)
+                    return None
                 # Its slot is claimed, and nobody else will run it. It is written with its end.
                 self._unbegun[run.id] = transition
-                self._turns.store_failed(work.alias, error, self.clock.now())
                 done = True
             if not done:
                 self._ours.pop(run.id, None)
@@ -268,6 +259,17 @@ class Runner:
         run = started(run, self._house._clock.now())
         self._ours[run.id] = run
         return run
+
+    def _hand_over(self, work: Work) -> None:
+        """Leave what was won too late to others who share the store, or to the next start."""
+        now = self.clock.now()
+        for run in work.runs:
+            transition = _engine.hand_over(now, run, _engine.SHUT_DOWN_BEFORE, self._new_id)
+            self._end_unbegun(work, transition)
+
+    def _end_unbegun(self, work: Work, transition: Transition) -> None:
+        outcome = Outcome(transition.after, reason=transition.reason)
+        self._end(work, transition, outcome, told=True)
 
     def finished(self, work: Work, run: Run, outcome: Outcome, told: bool = False) -> None:
         """Settle a Run that has ended; never raises.
@@ -281,44 +283,118 @@ class Runner:
             # An executor of somebody else's has answered with something that is no end.
             outcome = Outcome(RunState.FAILED, exception=error, reason="its outcome is no outcome")
             transition = _engine.settle(now, run, outcome, self._new_id)
+        self._end(work, transition, outcome, told)
+
+    def _end(self, work: Work, transition: Transition, outcome: Outcome, told: bool) -> None:
+        run = transition.run
+        # Where a test lets time pass, it does not pass while another thread writes.
+        if work.store.blocking and isinstance(self.clock, SystemClock):
+            self._scribe(work).put(End(work, transition, outcome, told))
+            if self._awaited:
+                self._tell_those_who_wait()
+            return
         try:
-            self._write_end(work, transition, outcome, told)
+            if self._unbegun and run.id in self._unbegun:
+                tell = self._write_ends([End(work, transition, outcome, told)])
+                if tell is not None:
+                    tell()
+            else:
+                (done,) = work.store.apply((transition,))
+                self._settled(work, transition, outcome, told, done)
         except Exception as error:
+            end = End(work, transition, outcome, told)
+            end.again = True
+            self._scribe(work).keep(end)
+            self._not_written(work.alias, work.store, error)
+
+    def _not_written(self, alias: str, store: ClaimingJobStore, error: Exception) -> None:
+        ends = list(self._scribes[alias, id(store)])
+        if ends:
+            transition = ends[0].transition
             self._voice.log(
                 logging.ERROR,
-                "Error recording the end of run %s of job %s (%s); it is recorded as soon as job "
-                'store "%s" answers again',
-                run.id,
-                run.job_id,
+                "Error recording the end of run %s of job %s (%s)%s; it is recorded as soon as "
+                'job store "%s" answers again',
+                transition.run.id,
+                transition.run.job_id,
                 transition.after,
-                work.alias,
+                f", and of {len(ends) - 1} more" if len(ends) > 1 else "",
+                alias,
                 exc_info=error,
             )
-            self._unwritten.append(End(work, transition, outcome, told))
-            self._turns.store_failed(work.alias, error, now)
-            self._tell_those_who_wait()
-            self._voice.wake()
+        self._turns.store_failed(alias, error, self.clock.now())
+        self._tell_those_who_wait()
+        self._voice.wake()
 
-    def _write_end(
-        self,
-        work: Work,
-        transition: Transition,
-        outcome: Outcome,
-        told: bool,
-        again: bool = False,
+    def _scribe(self, work: Work) -> Scribe[End]:
+        # Under one alias there may be one store after the other.
+        alias, key = work.alias, (work.alias, id(work.store))
+        scribe = self._scribes.get(key)
+        if scribe is None:
+            failed = partial(self._not_written, alias, work.store)
+            scribe = Scribe(f"APScheduler-{alias}", self._write_ends, failed)
+            scribe = self._scribes.setdefault(key, scribe)
+        return scribe
+
+    def _write_ends(self, ends: Sequence[End]) -> Callable[[], None] | None:
+        """Write the ends of Runs, all into one job store; return what tells of them."""
+        store = ends[0].work.store
+        if not self._unbegun:
+            transitions = [end.transition for end in ends]
+        else:
+            transitions = []
+            for end in ends:
+                beginning = self._unbegun.get(end.transition.run.id)
+                transitions += (beginning, end.transition) if beginning else (end.transition,)
+        try:
+            # Of a beginning and an end that are written together the end comes last, and counts.
+            answers = {
+                transition.run.id: done
+                for transition, done in zip(transitions, store.apply(transitions), strict=True)
+            }
+        except BaseException:
+            for end in ends:
+                end.again = True
+            raise
+        settled: list[tuple[End, bool]] = []
+        for end in ends:
+            run = end.transition.run
+            self._unbegun.pop(run.id, None)
+            done = answers[run.id]
+            if not done and end.again:
+                # Has the write that failed been carried out after all?
+                known = store.get_runs(RunQuery(run.job_id, end.transition.after))
+                done = any(other.id == run.id for other in known)
+            settled.append((end, done))
+        if not any(
+            not done or (not end.told and self._notices.anybody_hears_of(end.transition.after))
+            for end, done in settled
+        ):
+            for end, _ in settled:
+                self._over(end.work.alias, end.transition)
+            return None
+        # They are over, also for those who wait for them while they hear of another one.
+        for end, _ in settled:
+            self._telling.add(end.transition.run.id)
+            self._over(end.work.alias, end.transition)
+        # Listeners are called where the scheduler's host calls them.
+        return partial(self._house._call_listeners, partial(self._tell_all, settled))
+
+    def _tell_all(self, settled: Sequence[tuple[End, bool]]) -> None:
+        for end, done in settled:
+            self._tell(end.work, end.transition, end.outcome, end.told, done)
+            self._telling.discard(end.transition.run.id)
+
+    def _settled(
+        self, work: Work, transition: Transition, outcome: Outcome, told: bool, done: bool
+    ) -> None:
+        self._tell(work, transition, outcome, told, done)
+        self._over(work.alias, transition)
+
+    def _tell(
+        self, work: Work, transition: Transition, outcome: Outcome, told: bool, done: bool
     ) -> None:
         run = transition.run
-        beginning = self._unbegun.get(run.id) if self._unbegun else None
-        if beginning is None:
-            (done,) = work.store.apply((transition,))
-        else:
-            _, done = work.store.apply((beginning, transition))
-            del self._unbegun[run.id]
-        if not done and again:
-            # Has the write that failed been carried out after all?
-            known = work.store.get_runs(RunQuery(run.job_id, transition.after))
-            done = any(other.id == run.id for other in known)
-
         if not done:
             self._voice.log(
                 logging.WARNING,
@@ -333,29 +409,37 @@ class Runner:
             token = _ending.set(run.id)
             self._voice.tell(self._notices.ended, work.alias, after, outcome)
             _ending.reset(token)
+
+    def _over(self, alias: str, transition: Transition) -> None:
         # No lock where nobody waits: workers would queue for it.
-        self._ours.pop(run.id, None)
+        self._ours.pop(transition.run.id, None)
         if self._awaited:
             self._tell_those_who_wait()
-        self._turns.run_ended(work.alias, run, transition.follow_up)
+        self._turns.run_ended(alias, transition.run, transition.follow_up)
 
     def _tell_those_who_wait(self) -> None:
         if self._awaited:
             with self._idle:
                 self._idle.notify_all()
 
-    def write_left_over(self, alias: str) -> None:
-        """Write the ends of Runs that a failing store did not take."""
-        for _ in range(len(self._unwritten)):
-            end = self._unwritten.popleft()
-            if end.work.alias != alias:
-                self._unwritten.append(end)
-                continue
-            try:
-                self._write_end(end.work, end.transition, end.outcome, end.told, again=True)
-            except BaseException:
-                self._unwritten.appendleft(end)
-                raise
+    def write_left_over(self, alias: str, tell: bool = False) -> None:
+        """Write the ends of Runs that are not written yet.
+
+        :param tell: whether to tell of them, and of those that are just being told of, before
+            this returns
+        """
+        for (other, _), scribe in tuple(self._scribes.items()):
+            if other == alias:
+                scribe.flush(tell)
+
+    @contextmanager
+    def seeing(self) -> Iterator[set[str]]:
+        """Lend the ids of Runs that this node has, or gets meanwhile."""
+        self._seen = seen = set(self._ours)
+        try:
+            yield seen
+        finally:
+            self._seen = None
 
 
 class _Abandoned(Runner):
@@ -370,5 +454,5 @@ class _Abandoned(Runner):
     def finished(self, work: Work, run: Run, outcome: Outcome, told: bool = False) -> None:
         pass
 
-    def write_left_over(self, alias: str) -> None:
+    def write_left_over(self, alias: str, tell: bool = False) -> None:
         pass

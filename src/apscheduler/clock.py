@@ -16,6 +16,17 @@ from time import monotonic as monotonic
 from typing import Protocol
 
 
+def since_boot() -> float:
+    """Return seconds from an arbitrary origin, those in which the machine slept among them."""
+    if _BOOT_CLOCK is None:
+        return time.monotonic()
+    return time.clock_gettime(_BOOT_CLOCK)
+
+
+#: Not everywhere is there a clock that goes on while the machine sleeps.
+_BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+
+
 class Clock(Protocol):
     """What a scheduler must know of time."""
 
@@ -45,6 +56,22 @@ class SystemClock:
 
     def __repr__(self) -> str:
         return "SystemClock()"
+
+
+class ShiftedClock(SystemClock):
+    """The machine's own clock, corrected.
+
+    :param offset: what is added to it
+    """
+
+    def __init__(self, offset: timedelta) -> None:
+        self.offset = offset
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.offset
+
+    def __repr__(self) -> str:
+        return f"ShiftedClock({self.offset!r})"
 
 
 SYSTEM_CLOCK: Clock = SystemClock()

@@ -18,6 +18,7 @@ __all__ = (
     "EVENT_JOB_ADDED",
     "EVENT_JOB_ERROR",
     "EVENT_JOB_EXECUTED",
+    "EVENT_JOB_LOST",
     "EVENT_JOB_MAX_INSTANCES",
     "EVENT_JOB_MISSED",
     "EVENT_JOB_MODIFIED",
@@ -52,6 +53,7 @@ EVENT_JOB_SUBMITTED = 1 << 15
 EVENT_JOB_MAX_INSTANCES = 1 << 16
 # Exactly the codes above: a listener that was written for "all" of these expects no other.
 EVENT_ALL = (1 << 17) - 1
+EVENT_JOB_LOST = 1 << 17
 
 
 class SchedulerEvent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from apscheduler._values import value
+from apscheduler.jobstores.base import QuarantinedJob
 
 
 @value
@@ -49,6 +50,7 @@ class Health:
     :param running: whether it is started and its loop is alive
     :param last_turn: when it last looked for due jobs, in UTC
     :param loop_lag: by how much it is behind the moment at which it meant to look next
+    :param quarantined: jobs that cannot be read here, as far as that has been noticed
     """
 
     running: bool
@@ -58,6 +60,7 @@ class Health:
     stores: dict[str, StoreHealth]
     executors: dict[str, ExecutorHealth]
     overdue: tuple[OverdueJob, ...]
+    quarantined: tuple[QuarantinedJob, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -65,6 +68,7 @@ class Health:
         return (
             self.running
             and not self.overdue
+            and not self.quarantined
             and all(store.error is None for store in self.stores.values())
             and not any(executor.stuck for executor in self.executors.values())
         )

@@ -46,6 +46,7 @@ class Job:
     :ivar kwargs: keyword arguments of the call
     :ivar trigger: says when
     :ivar executor: alias of the executor that runs it
+    :ivar recover: whether a run is repeated if the process that was running it dies
     :ivar misfire_grace_time: by how many seconds a run may be late and still be started; None for
         any number
     :ivar coalesce: whether one run stands for all that are due at once
@@ -62,6 +63,7 @@ class Job:
         "_incarnation",
         "_jobstore_alias",
         "_last_slot",
+        "_options",
         "_scheduler",
         "_version",
         "args",
@@ -80,6 +82,8 @@ class Job:
 
     _jobstore_alias: str | None
     _scheduler: BaseScheduler
+    # What 3.x does not know; None if nothing of it is set. Never changed, only replaced.
+    _options: dict[str, Any] | None
     # For a job store that keeps the object itself.
     _born: datetime | None
     _due: float | None
@@ -102,6 +106,7 @@ class Job:
     def __init__(self, scheduler: BaseScheduler, id: str | None = None, **kwargs: Any) -> None:
         self._scheduler = scheduler
         self._jobstore_alias = None
+        self._options = None
         self._modify(id=id or new_id(), **kwargs)
 
     @classmethod
@@ -129,6 +134,7 @@ class Job:
         job = cls.__new__(cls)
         job._scheduler = scheduler
         job._jobstore_alias = None
+        job._options = None
         job.id = _approve_id(id) if id else new_id()
         called, job.func_ref = _approve_func(func)
         job.func = called
@@ -147,6 +153,18 @@ class Job:
     def pending(self) -> bool:
         """Whether the job still waits for its scheduler to start before a job store gets it."""
         return self._jobstore_alias is None
+
+    @property
+    def recover(self) -> bool:
+        """Whether a run is repeated if the process that was running it dies."""
+        return self._options is not None and self._options.get("recover", False)
+
+    @recover.setter
+    def recover(self, recover: bool) -> None:
+        options = {name: set_ for name, set_ in (self._options or {}).items() if name != "recover"}
+        if recover:
+            options["recover"] = True
+        self._options = options or None
 
     def modify(self, **changes: Any) -> Self:
         """Change attributes of this job, all of them or, if one is refused, none.
@@ -339,6 +357,7 @@ class Job:
             raise ValueError(
                 f"Job has version {version}, but only version {STATE_VERSION} can be handled"
             )
+        self._options = None  # They are kept beside the state, which is that of 3.x.
         self.id = state["id"]
         self.func_ref = state["func"]
         self.func = ref_to_obj(state["func"])
@@ -469,6 +488,12 @@ def _approve_executor(value: Any) -> str:
     return value
 
 
+def _approve_recover(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"recover must be True or False, got {value!r}")
+    return value
+
+
 #: Attributes that depend on no other, in the order in which they are checked.
 _POLICIES: dict[str, Callable[[Any], Any]] = {
     "misfire_grace_time": _approve_misfire_grace_time,
@@ -476,5 +501,6 @@ _POLICIES: dict[str, Callable[[Any], Any]] = {
     "max_instances": _approve_max_instances,
     "trigger": _approve_trigger,
     "executor": _approve_executor,
+    "recover": _approve_recover,
 }
 _MODIFIABLE = frozenset({"id", "func", "args", "kwargs", "name", "next_run_time", *_POLICIES})

@@ -7,7 +7,7 @@ Everything here is a value: made once, never changed, free of locks, clocks and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -236,13 +236,78 @@ class Transition:
 class RunQuery:
     """Which Runs are asked for; the newest come first.
 
-    ``since`` leaves out Runs that were scheduled before that moment.
+    ``since`` leaves out Runs that were scheduled before that moment, ``until`` those that were
+    scheduled after it. ``after`` asks for what comes after a Run, in the order of the answer.
     """
 
     job_id: str | None = None
     state: RunState | None = None
     since: datetime | None = None
     limit: int = 100
+    until: datetime | None = None
+    node: str | None = None
+    after: Run | None = None
+
+    def wants(self, run: Run) -> bool:
+        """Tell whether a Run is one of those that are asked for."""
+        return (
+            (self.job_id is None or run.job_id == self.job_id)
+            and (self.state is None or run.state is self.state)
+            and (self.since is None or run.scheduled_at >= self.since)
+            and (self.until is None or run.scheduled_at <= self.until)
+            and (self.node is None or run.node == self.node)
+            and (
+                self.after is None
+                or (run.opened_at, run.id) < (self.after.opened_at, self.after.id)
+            )
+        )
+
+
+@value
+class JobQuery:
+    """Which jobs are asked for; the earliest next run time comes first, paused jobs last.
+
+    :param before: only jobs that run before this moment
+    :param paused: only jobs that are paused, or only those that are not
+    :param limit: how many at most; None for all
+    :param after: what comes after a job, in the order of the answer: its next run time and id
+    """
+
+    ids: frozenset[str] | None = None
+    executor: str | None = None
+    before: datetime | None = None
+    paused: bool | None = None
+    limit: int | None = None
+    after: tuple[datetime | None, str] | None = None
+
+    def wants(self, job: Job) -> bool:
+        """Tell whether a job is one of those that are asked for."""
+        moment = job.next_run_time
+        return (
+            (self.ids is None or job.id in self.ids)
+            and (self.executor is None or job.executor == self.executor)
+            and (
+                self.before is None
+                or (moment is not None and moment.timestamp() < self.before.timestamp())
+            )
+            and (self.paused is None or (moment is None) is self.paused)
+            and (self.after is None or _place(moment, job.id) > _place(*self.after))
+        )
+
+
+def _place(moment: datetime | None, job_id: str) -> tuple[float, str]:
+    return float("inf") if moment is None else moment.timestamp(), job_id
+
+
+@value
+class Retention:
+    """How long ended Runs are kept: at most so many of each job, and for so long.
+
+    The last success and the last failure of a job are kept whatever happens; None sets no limit.
+    """
+
+    runs_per_job: int | None = 100
+    age: timedelta | None = timedelta(days=30)
 
 
 class JobChangeKind(StrEnum):
@@ -296,7 +361,8 @@ def moved(run: Run, transition: Transition) -> Run:
         transition.ended_at,
         transition.reason,
         transition.error,
-        None if transition.ended_at else run.definition,
+        # What was lost can be run again by hand, even where its job is gone.
+        None if transition.ended_at and transition.after is not _S.LOST else run.definition,
     )
 
 

@@ -340,7 +340,11 @@ def ref_to_obj(ref: str) -> Any:
         raise ValueError("Invalid reference")
 
     try:
-        obj: Any = import_module(module_name)
+        obj: Any = sys.modules.get(module_name)
+        # To ask for an import takes longer than all the rest; but one that another thread is at
+        # must be waited for.
+        if obj is None or getattr(getattr(obj, "__spec__", None), "_initializing", False):
+            obj = import_module(module_name)
     except ImportError as exc:
         raise LookupError(f"Error resolving reference {ref}: could not import module") from exc
     try:

@@ -161,7 +161,10 @@ class AsyncIOExecutor(RunExecutor):
             return
         runs = iter(work.runs)
         for run in runs:
-            begun = work.begin(run)
+            if work.begins_with_a_write(run):
+                begun = await asyncio.to_thread(work.begin, run)
+            else:
+                begun = work.begin(run)
             if begun is None:
                 continue
             try:

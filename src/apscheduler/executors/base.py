@@ -73,6 +73,9 @@ class Work(Protocol):
     @property
     def clock(self) -> Clock: ...
 
+    def begins_with_a_write(self, run: Run) -> bool:
+        """Tell whether `begin` may keep the caller waiting: an event loop must not be."""
+
     def begin(self, run: Run) -> Run | None:
         """Return ``run`` as started, or None if it was cancelled meanwhile and is to be skipped.
 

@@ -129,12 +129,7 @@ class Ledger:
                 runs = [*self._live_runs(query.job_id), *self._archive.of_job(query.job_id)]
         return nlargest(
             query.limit,
-            (
-                run
-                for run in runs
-                if (query.state is None or run.state is query.state)
-                and (query.since is None or run.scheduled_at >= query.since)
-            ),
+            (run for run in runs if query.wants(run)),
             key=lambda run: (run.opened_at, run.id),
         )
 

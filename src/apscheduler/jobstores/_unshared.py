@@ -82,6 +82,15 @@ class UnsharedJobStore(ClaimingJobStore):
             self.store.update_job(job)
             self._changed(job.id, born)
 
+    def replace_job(self, job: Job, keeps_phase: Callable[[Job], bool], born: datetime) -> bool:
+        with self._lock:
+            stored = self.store.lookup_job(job.id)
+            if stored is None:
+                raise JobLookupError(job.id)
+            kept = keeps_phase(stored)
+            self.update_job(job, None if kept else born)
+            return kept
+
     def modify_job(
         self, job_id: str, change: Callable[[Job], None], born: datetime | None = None
     ) -> Job:

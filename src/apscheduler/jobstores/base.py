@@ -8,7 +8,19 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from apscheduler.runs import Due, JobChange, Live, Plan, Run, RunQuery, Transition, value
+from apscheduler.nodes import Beat, Node
+from apscheduler.runs import (
+    Due,
+    JobChange,
+    JobQuery,
+    Live,
+    Plan,
+    Retention,
+    Run,
+    RunQuery,
+    Transition,
+    value,
+)
 
 if TYPE_CHECKING:
     from apscheduler.job import Job
@@ -35,6 +47,25 @@ class TransientJobError(ValueError):
         super().__init__(
             f"Job ({job_id}) cannot be added to this job store because a reference to the "
             f"callable could not be determined."
+        )
+
+
+class LeaseLostError(RuntimeError):
+    """Raised when a node claims that the others take for dead; it may join anew, and go on."""
+
+    def __init__(self, node_id: str) -> None:
+        super().__init__(
+            f"the lease of node {node_id} has lapsed: what it was running counts as lost"
+        )
+
+
+class UnreadableJobError(ValueError):
+    """Raised when a job is to be changed that its store cannot read."""
+
+    def __init__(self, job_id: str, reason: str) -> None:
+        super().__init__(
+            f"Job {job_id} cannot be read: {reason}. It is kept as it is until it can be read "
+            f"again, replaced or removed"
         )
 
 
@@ -134,6 +165,19 @@ class Claims:
     failed: list[tuple[Due, Exception]]
 
 
+@value
+class QuarantinedJob:
+    """A job that its store cannot read. Its row is kept, and tried again when it has changed.
+
+    :param since: when that was noticed, in UTC; None if it has not been due since
+    """
+
+    job_id: str
+    jobstore: str
+    reason: str
+    since: datetime | None = None
+
+
 class ClaimingJobStore(BaseJobStore):
     """A job store from which slots are claimed by a conditional write, before anything runs.
 
@@ -155,6 +199,37 @@ class ClaimingJobStore(BaseJobStore):
     @abstractmethod
     def update_job(self, job: Job, born: datetime | None = None) -> None:
         """Store a job in place of the one by its id; with ``born``, as a new incarnation."""
+
+    def add_jobs(self, jobs: Sequence[Job], born: datetime | None = None) -> None:
+        """Store new jobs, all or none.
+
+        :raises ConflictingIdError: if there is a job by the id of one of them already
+        """
+        added: list[Job] = []
+        try:
+            for job in jobs:
+                self.add_job(job, born)
+                added.append(job)
+        except BaseException:
+            for job in added:
+                self.remove_job(job.id)
+            raise
+
+    @abstractmethod
+    def replace_job(self, job: Job, keeps_phase: Callable[[Job], bool], born: datetime) -> bool:
+        """Store a job in place of the one by its id; return whether that one's phase was kept.
+
+        :param keeps_phase: asked with the job that is to be replaced. If it answers yes, it has
+            given ``job`` the next run time of that one, and ``job`` goes on in its incarnation;
+            else a new one begins. May be asked more than once, each time about what is stored by
+            then; its last answer counts
+        :param born: when a new incarnation begins
+        :raises JobLookupError: if there is no job by its id
+        """
+
+    def find_jobs(self, query: JobQuery) -> list[Job]:
+        """Return the jobs that are asked for, earliest next run time first, paused jobs last."""
+        return [job for job in self.get_all_jobs() if query.wants(job)][: query.limit]
 
     @abstractmethod
     def modify_job(
@@ -228,6 +303,134 @@ class ClaimingJobStore(BaseJobStore):
         """Return the changes of a job that are kept, oldest first."""
 
 
+class SharedJobStore(ClaimingJobStore):
+    """A job store that several schedulers share, in as many processes: the *nodes*.
+
+    Each slot is claimed by one of them. A node that is alive says so with `beat` before its lease
+    ends; what a dead one was running, another one declares lost. Leases are durations in the time
+    of the store.
+    """
+
+    blocking = True
+    claim_limit = 500
+    #: Seconds after which a node looks for what others have changed, at the latest.
+    poll_interval: float = 1.0
+    #: Seconds for which a node counts as alive after it last said so.
+    lease: float = 30.0
+    #: How long ended Runs are kept.
+    retention: Retention = Retention()
+    #: Whether a row that is being decided about is locked: then `claim` refuses nothing, and a
+    #: decision must not use the store itself.
+    decides_under_lock: bool = False
+
+    @property
+    def can_be_shared(self) -> bool:
+        """Whether it is shared indeed; known once it is started.
+
+        If not, it is a store of 3.x to us: it keeps no Runs, and only one scheduler may use it.
+        """
+        return True
+
+    @abstractmethod
+    def claim(
+        self,
+        now: datetime,
+        decide: Callable[[Due], Plan | None],
+        limit: int,
+        without: Collection[str],
+        executors: Collection[str] | None = None,
+    ) -> Claims:
+        """Decide about due jobs, earliest first, and write the decisions.
+
+        A slot that turns out to be decided already is left out of the answer; its job moves on.
+
+        :param executors: asks only about jobs of these executors; None for all
+        :raises LeaseLostError: if this node has joined, and its lease has lapsed since
+        """
+
+    @abstractmethod
+    def claim_waiting(
+        self,
+        now: datetime,
+        decide: Callable[[Run, Job | None], Transition],
+        limit: int,
+        executors: Collection[str] | None = None,
+        node: str | None = None,
+    ) -> list[tuple[Run, Job]]:
+        """Decide about waiting Runs that need attention, and return those that were started.
+
+        :param executors: asks only about Runs of these executors; None for all
+        :param node: becomes the node of those that are started; None leaves it as it is
+        """
+
+    @abstractmethod
+    def claim_lapsed(
+        self,
+        decide: Callable[[Run], Transition],
+        dead: Collection[str] = (),
+        only_named: bool = False,
+    ) -> list[tuple[Run, Transition]]:
+        """End what nodes were running that are dead, and forget these nodes.
+
+        Those are nodes whose lease has ended, nodes named in ``dead``, and nodes that are not
+        known at all. Of several that call this at once, one ends each Run.
+
+        :param decide: asked with each live Run of such a node, but for those that wait until a
+            moment: any node may start them
+        :param dead: ids of nodes that are known to be dead although their lease has not ended
+        :param only_named: leaves all others alone
+        :return: the Runs as they were, with what was carried out
+        """
+
+    @abstractmethod
+    def next_wake(
+        self, without: Collection[str], executors: Collection[str] | None = None
+    ) -> datetime | None:
+        """Return when the next job is due or the next waiting Run needs attention.
+
+        :param without: ids of jobs that do not count
+        :param executors: only these executors count; None for all
+        """
+
+    @abstractmethod
+    def beat(self, node: Node) -> Beat:
+        """Join as a node, or say that it is still alive: for another `lease` from now on."""
+
+    @abstractmethod
+    def leave(self, node_id: str) -> None:
+        """Forget a node; what of it is still live lapses."""
+
+    @abstractmethod
+    def get_nodes(self) -> list[Node]:
+        """Return the nodes that are known, the oldest first."""
+
+    @abstractmethod
+    def prune(self, now: datetime) -> int:
+        """Delete a small batch of Runs that need not be kept any more; return how many.
+
+        Of each job the last success and the last failure are kept whatever `retention` says.
+        """
+
+    def watch(self, timeout: float) -> bool:
+        """Wait for an edit by another node; return whether there was one, or it may have been.
+
+        It may only shorten a sleep: nobody relies on it. One thread at a time calls this.
+
+        :param timeout: for how many seconds at most
+        """
+        raise NotImplementedError
+
+    #: Whether `watch` can be called at all.
+    can_watch: bool = False
+
+    def unwatch(self) -> None:
+        """End a `watch`, and let go of what it holds; may be called from any thread."""
+
+    @abstractmethod
+    def get_quarantined_jobs(self) -> list[QuarantinedJob]:
+        """Return the jobs that this node cannot read, after another look at them."""
+
+
 #: What a store of 3.x is asked for; whoever overrides one of these expects to be asked.
 _CONTRACT_3X = (
     "lookup_job",
@@ -238,6 +441,7 @@ _CONTRACT_3X = (
     "update_job",
     "remove_job",
     "remove_all_jobs",
+    "_get_jobs",
 )
 
 
@@ -249,9 +453,18 @@ def claims_for_itself(store: BaseJobStore) -> bool:
     """
     if not isinstance(store, ClaimingJobStore):
         return False
+    if isinstance(store, SharedJobStore) and not store.can_be_shared:
+        return False
+    return not overridden_methods(store)
+
+
+def overridden_methods(store: ClaimingJobStore) -> list[str]:
+    """Return which methods of the 3.x contract are not those of the class that claims slots."""
     classes = type(store).__mro__
     claimer = next(cls for cls in classes if "claim" in vars(cls))
     below = classes[: classes.index(claimer)]
-    return not any(
-        name in vars(store) or any(name in vars(cls) for cls in below) for name in _CONTRACT_3X
-    )
+    return [
+        name
+        for name in _CONTRACT_3X
+        if name in vars(store) or any(name in vars(cls) for cls in below)
+    ]

@@ -92,6 +92,12 @@ class MemoryJobStore(ClaimingJobStore):
                 job._version = version + 1
             self._changed(job, born)
 
+    def replace_job(self, job: Job, keeps_phase: Callable[[Job], bool], born: datetime) -> bool:
+        with self._lock:
+            kept = keeps_phase(self._job(job.id))
+            self.update_job(job, None if kept else born)
+            return kept
+
     def modify_job(
         self, job_id: str, change: Callable[[Job], None], born: datetime | None = None
     ) -> Job:

@@ -22,6 +22,7 @@ from apscheduler.jobstores.base import BaseJobStore, ClaimingJobStore, claims_fo
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from apscheduler._house import Waiter
     from apscheduler.events import JobExecutionEvent
     from apscheduler.executors._coroutines import CoroutineThread
     from apscheduler.executors.base import BaseExecutor
@@ -96,6 +97,17 @@ class SchedulerCore:
     def wakeup(self) -> None:
         """Let the loop look for due jobs now."""
         raise NotImplementedError
+
+    # -- what the loop asks of its host; see `apscheduler._house.House` -------------------------
+
+    def _call_listeners(self, tell: Callable[[], None]) -> None:
+        tell()
+
+    def _waiter(self, alias: str) -> Waiter | None:
+        return None
+
+    def _come_again(self, seconds: float | None) -> None:
+        self.wakeup()
 
     def _log(
         self, level: int, message: str, *args: Any, exc_info: BaseException | None = None

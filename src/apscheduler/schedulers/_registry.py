@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from apscheduler.events import (
     SchedulerEvent,
 )
 from apscheduler.executors.base import BaseExecutor
-from apscheduler.jobstores.base import BaseJobStore
+from apscheduler.jobstores.base import BaseJobStore, SharedJobStore, overridden_methods
 from apscheduler.schedulers._core import STATE_RUNNING, STATE_STOPPED, SchedulerCore
 from apscheduler.triggers.base import BaseTrigger
 
@@ -116,7 +117,15 @@ class RegistryMethods(SchedulerCore):
             if self.state != STATE_STOPPED:
                 jobstore.start(self, alias)
                 self._loop.store_added(alias)
+                self._warn_unshared(jobstore, alias)
             self._jobstores[alias] = jobstore
+            if self.state != STATE_STOPPED:
+                try:
+                    self._loop.company.join(alias)
+                except BaseException:
+                    del self._jobstores[alias]
+                    jobstore.shutdown()
+                    raise
         self._dispatch_event(SchedulerEvent(EVENT_JOBSTORE_ADDED, alias))
         if self.state != STATE_STOPPED:
             self.wakeup()
@@ -130,6 +139,7 @@ class RegistryMethods(SchedulerCore):
         """
         with self._jobstores_lock:
             jobstore = self._lookup_jobstore(alias)
+            self._loop.company.leave(alias)
             del self._jobstores[alias]
         if shutdown:
             jobstore.shutdown()
@@ -176,3 +186,25 @@ class RegistryMethods(SchedulerCore):
         for alias, store in list(self._jobstores.items()):
             undo.append(store.shutdown)
             store.start(self, alias)
+            # Only now it is known whether others can share it.
+            if isinstance(store, SharedJobStore):
+                self._seams.pop(alias, None)
+                self._warn_unshared(store, alias)
+            undo.append(lambda alias=alias: self._loop.company.leave(alias))
+            self._loop.company.join(alias)
+
+    def _warn_unshared(self, store: BaseJobStore, alias: str) -> None:
+        """Warn of a store that could be shared, had nobody changed what 3.x asks of it."""
+        if not isinstance(store, SharedJobStore) or not store.can_be_shared:
+            return
+        overridden = overridden_methods(store)
+        if overridden:
+            self._log(
+                logging.WARNING,
+                'Job store "%s" is not shared: only one scheduler may use it, and its runs are '
+                "kept in memory only. Its class, %s, overrides %s, which are called only where a "
+                "store works as in 3.x. Override none of them to share it",
+                alias,
+                type(store).__qualname__,
+                ", ".join(f"{name}()" for name in overridden),
+            )

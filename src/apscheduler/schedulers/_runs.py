@@ -1,35 +1,31 @@
-"""The face of a scheduler that tells of Runs."""
+"""The face of a scheduler that tells of Runs, and of those who run them."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from apscheduler.clock import UTC
-from apscheduler.health import ExecutorHealth, Health, OverdueJob, StoreHealth
-from apscheduler.jobstores.base import JobLookupError
+from apscheduler.jobstores.base import (
+    ClaimingJobStore,
+    JobLookupError,
+    SharedJobStore,
+    UnreadableJobError,
+)
 from apscheduler.runs import Run, RunQuery, RunState
 from apscheduler.schedulers import SchedulerNotRunningError
-from apscheduler.schedulers._core import (
-    STATE_PAUSED,
-    STATE_RUNNING,
-    STATE_STOPPED,
-    SchedulerCore,
-    seconds_given,
-)
+from apscheduler.schedulers._core import SchedulerCore
+from apscheduler.schedulers._finding import check_limit
 from apscheduler.util import convert_to_datetime
 
 if TYPE_CHECKING:
     from apscheduler.job import Job
-
-#: Seconds by which a due job may lack an answer before it is called overdue.
-OVERDUE_AFTER = 1.0
+    from apscheduler.nodes import Node
 
 
 class RunMethods(SchedulerCore):
-    """History, explanation, manual runs and health."""
+    """History, explanation, manual runs and nodes."""
 
     _lookup_job: Callable[[str, str | None], tuple[Job, str | None]]
 
@@ -39,35 +35,50 @@ class RunMethods(SchedulerCore):
         state: RunState | str | None = None,
         since: datetime | str | None = None,
         limit: int = 100,
+        *,
+        until: datetime | str | None = None,
+        node: str | None = None,
+        after: Run | None = None,
     ) -> list[Run]:
         """Return what has run, is running, or was not run, the newest first.
+
+        A stopped scheduler knows only of Runs that are kept in its memory.
 
         :param job_id: only Runs of this job; they are kept when the job is gone
         :param state: only Runs in this state, such as ``"failed"``
         :param since: only Runs that were scheduled at or after this moment; without a time zone
             it is taken in that of the scheduler
         :param limit: how many at most
+        :param until: only Runs that were scheduled at or before this moment
+        :param node: only Runs of the node by this id
+        :param after: only what comes after this Run: the last one of the page before
         :raises ValueError: if there is no such state, or ``limit`` is not positive
         :raises TypeError: if a value is of the wrong type
         """
         if job_id is not None and not isinstance(job_id, str):
             raise TypeError(f"job_id must be a string or None, got {job_id!r}")
-        if isinstance(limit, bool) or not isinstance(limit, int):
-            raise TypeError(f"limit must be an int, got {limit!r}")
-        if limit < 1:
-            raise ValueError(f"limit must be at least 1, got {limit}")
+        check_limit(limit)
+        if node is not None and not isinstance(node, str):
+            raise TypeError(f"node must be the id of a node or None, got {node!r}")
+        if after is not None and not isinstance(after, Run):
+            raise TypeError(
+                f"after must be a Run, the last one of the page before, or None, got {after!r}"
+            )
         query = RunQuery(
             job_id,
             None if state is None else _run_state(state),
             self._moment("since", since),
             limit,
+            self._moment("until", until),
+            node,
+            after,
         )
         # What has begun on this node is known here first.
         ours = {run.id: run for run in self._loop.runner.running()}
         runs = [
             ours.get(run.id, run) if run.state is RunState.RUNNING else run
-            for alias in list(self._jobstores)
-            for run in self._seam(alias).get_runs(query)
+            for store in self._keepers()
+            for run in store.get_runs(query)
         ]
         runs.sort(key=lambda run: (run.opened_at, run.id), reverse=True)
         return runs[:limit]
@@ -81,21 +92,33 @@ class RunMethods(SchedulerCore):
         :raises JobLookupError: if nothing is known of such a job
         """
         moment = self._moment("at", at)
+        job: Job | None = None
+        unreadable: UnreadableJobError | None = None
         try:
-            job: Job | None = self._lookup_job(job_id, None)[0]
+            job = self._lookup_job(job_id, None)[0]
         except JobLookupError:
-            job = None
+            pass
+        except UnreadableJobError as error:
+            unreadable = error
         runs = self.get_runs(job_id, limit=10_000)
-        changes = [
-            change
-            for alias in list(self._jobstores)
-            for change in self._seam(alias).get_changes(job_id)
-        ]
+        if unreadable is not None and not (moment and _is_answered(moment, runs)):
+            return f"{unreadable}."
+        changes = [change for store in self._keepers() for change in store.get_changes(job_id)]
         if job is None and not runs and not changes:
             raise JobLookupError(job_id)
         from apscheduler._explain import explain
 
         return explain(job_id, job, runs, changes, moment, self._clock.now())
+
+    def _keepers(self) -> list[ClaimingJobStore]:
+        """Return the job stores that can be asked what was: of a stopped scheduler, no database.
+
+        Their tables may not be there yet.
+        """
+        stores = [self._seam(alias) for alias in list(self._jobstores)]
+        if self._is_stopped():
+            return [store for store in stores if not store.blocking]
+        return stores
 
     def _moment(self, name: str, given: datetime | str | None) -> datetime | None:
         try:
@@ -113,9 +136,10 @@ class RunMethods(SchedulerCore):
 
         :param job_id: id of the job
         :param jobstore: alias of its job store; by default all are searched
-        :return: the Run, `running` or, if ``max_instances`` runs of the job are live already,
-            `skipped`
+        :return: the Run: `running`; `waiting` for another scheduler, if this one is a client or
+            lacks the executor; or `skipped`, if ``max_instances`` runs of the job are live already
         :raises JobLookupError: if there is no such job
+        :raises UnreadableJobError: if the job cannot be read here
         :raises SchedulerNotRunningError: if the scheduler is not started
         """
         if self._is_stopped():
@@ -125,88 +149,27 @@ class RunMethods(SchedulerCore):
             raise JobLookupError(job_id)
         return self._loop.run_now(alias, job_id)
 
-    def health(self, stuck_after: float = 3600.0) -> Health:
-        """Return how the scheduler really is.
+    def nodes(self, jobstore: str | None = None) -> list[Node]:
+        """Return the schedulers that share job stores, this one among them, the oldest first.
 
-        :param stuck_after: seconds after which a Run that has not ended counts as stuck
-        :raises TypeError: if ``stuck_after`` is not a number
-        :raises ValueError: if it is not positive
+        Those that are dead are listed until another one has noticed it.
+
+        :param jobstore: alias of the only job store to ask
+        :raises SchedulerNotRunningError: if the scheduler is not started
         """
-        stuck_after = seconds_given("stuck_after", stuck_after, positive=True)
-        now = self._clock.now()
-        return Health(
-            running=self.state != STATE_STOPPED and self._is_alive(),
-            paused=self.state == STATE_PAUSED,
-            last_turn=self._loop.last_turn,
-            loop_lag=self._loop_lag(now),
-            stores={alias: self._store_health(alias) for alias in list(self._jobstores)},
-            executors={
-                alias: self._executor_health(alias, now - timedelta(seconds=stuck_after))
-                for alias in list(self._executors)
-            },
-            overdue=tuple(self._overdue(now)) if self.state != STATE_STOPPED else (),
-        )
+        if self._is_stopped():
+            raise SchedulerNotRunningError
+        nodes: dict[str, Node] = {}
+        for alias in [alias for alias in list(self._jobstores) if jobstore in (None, alias)]:
+            store = self._seam(alias)
+            if isinstance(store, SharedJobStore):
+                nodes.update((node.id, node) for node in store.get_nodes())
+        return sorted(nodes.values(), key=lambda node: (node.since, node.id))
 
-    def _is_alive(self) -> bool:
-        """Tell whether what drives the loop is still there."""
-        return True
 
-    def _loop_lag(self, now: datetime) -> timedelta:
-        # Of a turn that is not done it counts since when it goes on.
-        since = self._loop.promise if self._loop.promised else self._loop.last_turn
-        if self.state != STATE_RUNNING or since is None:
-            return timedelta(0)
-        return max(now - since, timedelta(0))
-
-    def _store_health(self, alias: str) -> StoreHealth:
-        trouble = self._loop.troubles.get(alias)
-        if trouble is not None:
-            return StoreHealth(trouble.error, trouble.since, trouble.failures)
-        for hold, failures in self._loop.holds(alias).failures():
-            if hold.store_error is not None:
-                return StoreHealth(hold.store_error, None, failures)
-        return StoreHealth()
-
-    def _executor_health(self, alias: str, stuck_since: datetime) -> ExecutorHealth:
-        try:
-            load = self._executors[alias].load()
-        except Exception as error:
-            self._log(
-                logging.ERROR, 'Error asking executor "%s" for its load', alias, exc_info=error
-            )
-            load = None
-        stuck = tuple(
-            run.id
-            for run in self._loop.runner.running()
-            if run.executor == alias
-            and run.started_at is not None
-            and run.started_at < stuck_since
-        )
-        if load is None:
-            return ExecutorHealth(None, None, None, stuck)
-        return ExecutorHealth(load.workers, load.busy, load.queued, stuck)
-
-    def _overdue(self, now: datetime) -> list[OverdueJob]:
-        overdue: list[OverdueJob] = []
-        for alias in list(self._jobstores):
-            try:
-                jobs = self._seam(alias).get_due_jobs(now - timedelta(seconds=OVERDUE_AFTER))
-            except Exception:
-                continue  # That is told as the health of the store.
-            holds = self._loop.holds(alias)
-            for job in jobs:
-                if job.next_run_time is not None:
-                    why = holds.get(job.id)
-                    reason = why.reason if why else self._why_late(alias)
-                    overdue.append(OverdueJob(job.id, alias, job.next_run_time, reason))
-        return overdue
-
-    def _why_late(self, alias: str) -> str:
-        if self.state == STATE_PAUSED:
-            return "the scheduler is paused"
-        if alias in self._loop.troubles:
-            return "its job store fails"
-        return "the scheduler has not come to it yet"
+def _is_answered(moment: datetime, runs: Iterable[Run]) -> bool:
+    """Tell whether one of some Runs is about a moment."""
+    return any(run.first_scheduled_at <= moment <= run.scheduled_at for run in runs)
 
 
 def _run_state(state: RunState | str) -> RunState:

@@ -8,12 +8,13 @@ one at once when there is more to do; whoever shares the thread comes in between
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from functools import partial, wraps
 from threading import Thread
 from typing import Any
 
+from apscheduler._aside import Waiter
 from apscheduler.schedulers import SchedulerNotRunningError
 from apscheduler.schedulers._core import STATE_STOPPED, seconds_given
 from apscheduler.schedulers.base import BaseScheduler
@@ -55,18 +56,29 @@ class TimerScheduler(BaseScheduler):
     def _is_alive(self) -> bool:
         """Tell whether there is a host, and it can still be called."""
 
-    def start(self, paused: bool = False) -> None:
+    def __init__(self, gconfig: Mapping[str, Any] = {}, **options: Any) -> None:
+        self._waiters: dict[str, Waiter] = {}
+        super().__init__(gconfig, **options)
+
+    def start(self, paused: bool = False, role: str = "scheduler") -> None:
         """Start, and return; jobs run as soon as the event loop does.
 
         :param paused: if true, run no job until `resume` is called
+        :param role: see `BaseScheduler.start`
         """
         self._woken = False
         self._context = copy_context()
-        super().start(paused)
+        super().start(paused, role)
+
+    def shutdown(self, wait: bool = True, timeout: float | None = None) -> None:
+        super().shutdown(wait, timeout)
+        while self._waiters:
+            self._waiters.popitem()[1].close()
 
     def _after_fork(self) -> None:
         super()._after_fork()
         self._closing = self._woken = False
+        self._waiters = {}
 
     def wakeup(self) -> None:
         # Once is enough, however many jobs are added before the event loop comes to it.
@@ -97,7 +109,29 @@ class TimerScheduler(BaseScheduler):
                     self._set_timer(delay)
 
     def _may_turn(self) -> bool:
-        return self.running and not self._closing and self._is_alive()
+        return (
+            self.running
+            and not self._closing
+            and not self._loop.company.is_client
+            and self._is_alive()
+        )
+
+    def _waiter(self, alias: str) -> Waiter:
+        waiter = self._waiters.get(alias)
+        if waiter is None:
+            waiter = self._waiters[alias] = Waiter(self._call_on_host)
+        return waiter
+
+    def _come_again(self, seconds: float | None) -> None:
+        if self._may_turn():
+            self._stop_timer()
+            self._set_timer(self._max_sleep if seconds is None else min(seconds, self._max_sleep))
+
+    def _call_listeners(self, tell: Callable[[], None]) -> None:
+        if self.state != STATE_STOPPED and self._is_alive():
+            self._call_on_host(partial(self._context.copy().run, tell))
+        else:
+            tell()
 
     def _turn(self) -> float | None:
         return self._loop.turn(budget=SLICE)

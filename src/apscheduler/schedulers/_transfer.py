@@ -29,7 +29,7 @@ def export_jobs(jobs: Iterable[Job], outfile: IO[str] | str | PathLike[str]) -> 
         {
             "version": DOCUMENT_VERSION,
             "scheduler_version": version,
-            "jobs": [job.__getstate__() for job in jobs],
+            "jobs": [_state_of(job) for job in jobs],
         },
         default=_express,
     )
@@ -62,8 +62,15 @@ def import_jobs(infile: IO[str] | str | PathLike[str], scheduler: BaseScheduler)
         job._scheduler = scheduler
         job._jobstore_alias = None
         job.__setstate__(state)
+        job._modify(**state.get("options", {}))
         jobs.append(job)
     return jobs
+
+
+def _state_of(job: Job) -> dict[str, Any]:
+    state = job.__getstate__()
+    # Beside what 3.x knows: it leaves alone what it does not.
+    return state if job._options is None else {**state, "options": job._options}
 
 
 def _opened(

@@ -35,16 +35,17 @@ class AsyncIOScheduler(AsyncLoopScheduler):
         super()._configure(config)
         self._eventloop = event_loop
 
-    def start(self, paused: bool = False) -> None:
+    def start(self, paused: bool = False, role: str = "scheduler") -> None:
         """Start on the event loop.
 
         :param paused: if true, run no job until `resume` is called
+        :param role: see `BaseScheduler.start`
         :raises RuntimeError: if no event loop is running, and none was given
         """
         self._end_closing()
         if not self.running and (self._eventloop is None or self._eventloop.is_closed()):
             self._eventloop = asyncio.get_running_loop()
-        super().start(paused)
+        super().start(paused, role)
 
     def _asyncio_loop(self) -> asyncio.AbstractEventLoop | None:
         return self._eventloop

@@ -33,12 +33,13 @@ class BackgroundScheduler(BlockingScheduler):
         """Start, and return.
 
         :param paused: if true, run no job until `resume` is called
+        :param role: see `BaseScheduler.start`
         """
         self._renew_event()
         event = self._event
         BaseScheduler.start(self, *args, **kwargs)
         # A listener may have shut it down meanwhile, and started it anew.
-        if self._event is event and self.running:
+        if self._event is event and self.running and not self._loop.company.is_client:
             thread = Thread(target=self._main_loop, name="APScheduler", daemon=self._daemon)
             try:
                 thread.start()

@@ -9,8 +9,9 @@ import logging
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime  # noqa: F401  # programs' tests replace it here
+from functools import partial
 from threading import TIMEOUT_MAX, current_thread, main_thread
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -28,7 +29,7 @@ from apscheduler.events import (
     SchedulerEvent,
 )
 from apscheduler.executors.base import BaseExecutor
-from apscheduler.jobstores.base import BaseJobStore
+from apscheduler.jobstores.base import BaseJobStore, SharedJobStore
 from apscheduler.schedulers import SchedulerAlreadyRunningError, SchedulerNotRunningError
 from apscheduler.schedulers._core import (
     STATE_PAUSED,
@@ -36,6 +37,7 @@ from apscheduler.schedulers._core import (
     STATE_STOPPED,
     seconds_given,
 )
+from apscheduler.schedulers._health import HealthMethods
 from apscheduler.schedulers._jobs import JobMethods
 from apscheduler.schedulers._listing import ListingMethods
 from apscheduler.schedulers._registry import RegistryMethods
@@ -72,7 +74,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-class BaseScheduler(ListingMethods, JobMethods, RunMethods, RegistryMethods, ABC):
+class BaseScheduler(ListingMethods, JobMethods, RunMethods, HealthMethods, RegistryMethods, ABC):
     """What every scheduler can do; a subclass knows how one framework waits and wakes.
 
     A subclass calls `_process_jobs` whenever the time it answered has passed, or `wakeup` was
@@ -179,23 +181,31 @@ class BaseScheduler(ListingMethods, JobMethods, RunMethods, RegistryMethods, ABC
         """Whether the scheduler has been started and not shut down; also true while paused."""
         return self.state != STATE_STOPPED
 
-    def start(self, paused: bool = False) -> None:
+    def start(self, paused: bool = False, role: str = "scheduler") -> None:
         """Start the executors and job stores, add the pending jobs and begin to run them.
 
         If something fails, all that was started is shut down again and the pending jobs stay.
+        Jobs that were added already are taken back, but for those that other processes may rely
+        on: in a job store that is shared, those with ``replace_existing``, and those that
+        somebody has changed since.
 
         :param paused: if true, run no job until `resume` is called
+        :param role: ``"scheduler"``, or ``"client"`` for one that runs no jobs itself: it adds,
+            changes and lists those that other schedulers run, in job stores that they share
         :raises SchedulerAlreadyRunningError: if the scheduler is not stopped
         :raises RuntimeError: under uWSGI without threads
         :raises ConflictingIdError: if the id of a pending job is taken
         :raises KeyError: if a pending job is for a job store that there is not
+        :raises ValueError: if there is no such role, or a client has a job store of its own
         """
         if self.state != STATE_STOPPED:
             raise SchedulerAlreadyRunningError
+        if role not in ROLES:
+            raise ValueError(f"role must be one of {', '.join(ROLES)}, got {role!r}")
         self._check_uwsgi()
         self._carry_over()
         self._started_in = os.getpid()
-        self._loop.present("no scheduler was running")
+        self._loop.begin(is_client=role == "client", is_paused=paused)
         undo: list[Any] = []
         try:
             self._start_executors(undo)
@@ -230,8 +240,18 @@ class BaseScheduler(ListingMethods, JobMethods, RunMethods, RegistryMethods, ABC
             undo.append(lambda job=job, unset=unset: _make_pending(job, unset))
             self._real_add_job(job, alias, replace_existing)
             if new:
-                undo.append(lambda job=job, alias=alias: self._seam(alias).remove_job(job.id))
+                undo.append(partial(self._take_back, job, alias, replace_existing))
             added += 1
+
+    def _take_back(self, job: Job, alias: str, replaces: bool) -> None:
+        """Remove a job of a start that failed, unless another process may rely on it by now."""
+        store = self._seam(alias)
+        if isinstance(store, SharedJobStore):
+            # What another process has put in the place of one that replaces may look the same.
+            stored = None if replaces else store.lookup_job(job.id)
+            if stored is None or not _is_same(stored, job):
+                return
+        store.remove_job(job.id)
 
     def shutdown(self, wait: bool = True, timeout: float | None = None) -> None:
         """Stop running jobs, and shut the executors and job stores down.
@@ -266,17 +286,20 @@ class BaseScheduler(ListingMethods, JobMethods, RunMethods, RegistryMethods, ABC
                     logging.ERROR, 'Error shutting down executor "%s"', alias, exc_info=error
                 )
         for alias, store in list(self._jobstores.items()):
-            try:
-                self._loop.runner.write_left_over(alias)
-                store.shutdown()
-            except Exception as error:
-                self._log(
-                    logging.ERROR, 'Error shutting down job store "%s"', alias, exc_info=error
-                )
+            runner, company = self._loop.runner, self._loop.company
+            self._try_shutting_down(alias, partial(runner.write_left_over, alias))
+            self._try_shutting_down(alias, partial(company.leave, alias))
+            self._try_shutting_down(alias, store.shutdown)
         self._log(logging.INFO, "Scheduler has been shut down")
         self._dispatch_event(SchedulerEvent(EVENT_SCHEDULER_SHUTDOWN))
         if self._coroutines is not None:
             self._coroutines.close()
+
+    def _try_shutting_down(self, alias: str, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception as error:
+            self._log(logging.ERROR, 'Error shutting down job store "%s"', alias, exc_info=error)
 
     def _has_stopped_in_fork(self) -> bool:
         """Tell whether there is nothing to shut down, because the scheduler runs in the parent.
@@ -335,6 +358,7 @@ class BaseScheduler(ListingMethods, JobMethods, RunMethods, RegistryMethods, ABC
             raise SchedulerNotRunningError
         if self.state == STATE_RUNNING:
             self.state = STATE_PAUSED
+            self._loop.company.paused(True)
             self._log(logging.INFO, "Paused scheduler job processing")
             self._dispatch_event(SchedulerEvent(EVENT_SCHEDULER_PAUSED))
 
@@ -347,6 +371,7 @@ class BaseScheduler(ListingMethods, JobMethods, RunMethods, RegistryMethods, ABC
             raise SchedulerNotRunningError
         if self.state == STATE_PAUSED:
             self._loop.present("the scheduler was paused")
+            self._loop.company.paused(False)
             self.state = STATE_RUNNING
             self._log(logging.INFO, "Resumed scheduler job processing")
             self._dispatch_event(SchedulerEvent(EVENT_SCHEDULER_RESUMED))
@@ -418,6 +443,8 @@ class BaseScheduler(ListingMethods, JobMethods, RunMethods, RegistryMethods, ABC
             )
 
 
+#: What a scheduler can be among those that share a job store.
+ROLES = ("scheduler", "client")
 #: What a job gets only when it is really added.
 _COMPLETED_AT_START = ("misfire_grace_time", "coalesce", "max_instances", "next_run_time")
 
@@ -428,3 +455,10 @@ def _make_pending(job: Job, unset: list[str]) -> None:
     for name in unset:
         if hasattr(job, name):
             delattr(job, name)
+
+
+def _is_same(stored: Job, job: Job) -> bool:
+    """Tell whether a job is stored as it was written."""
+    states = stored.__getstate__(), job.__getstate__()
+    triggers = [state.pop("trigger") for state in states]
+    return states[0] == states[1] and bool(triggers[0]._same_schedule(triggers[1]))

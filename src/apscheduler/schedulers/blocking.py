@@ -27,10 +27,12 @@ class BlockingScheduler(BaseScheduler):
         ``KeyboardInterrupt`` and ``SystemExit`` pass through, and leave the scheduler running.
 
         :param paused: if true, run no job until `resume` is called
+        :param role: see `BaseScheduler.start`; a client returns at once
         """
         self._renew_event()
         super().start(*args, **kwargs)
-        self._main_loop()
+        if not self._loop.company.is_client:
+            self._main_loop()
 
     def shutdown(self, wait: bool = True, timeout: float | None = None) -> None:
         super().shutdown(wait, timeout)

@@ -43,6 +43,7 @@ class GeventScheduler(BlockingScheduler):
         """Start, and return the greenlet, which ends when the scheduler has been shut down.
 
         :param paused: if true, run no job until `resume` is called
+        :param role: see `BaseScheduler.start`
         """
         self._renew_event()
         event = self._event
@@ -50,7 +51,7 @@ class GeventScheduler(BlockingScheduler):
             self._hub = get_hub()
         BaseScheduler.start(self, *args, **kwargs)
         # A listener may have shut it down meanwhile, and started it anew.
-        if self._event is event:
+        if self._event is event and not self._loop.company.is_client:
             self._greenlet = spawn(self._main_loop)
         return self._greenlet
 

@@ -41,16 +41,17 @@ class QtScheduler(TimerScheduler):
     _timer: Any = None
     _home_thread: object | None = None
 
-    def start(self, paused: bool = False) -> None:
+    def start(self, paused: bool = False, role: str = "scheduler") -> None:
         """Start, and return; jobs run as soon as the event loop does.
 
         :param paused: if true, run no job until `resume` is called
+        :param role: see `BaseScheduler.start`
         :raises ImportError: if neither PySide nor PyQt can be imported
         """
         moved = self._timer is None or self._home_thread is not _this_thread()
         if moved and self.state == STATE_STOPPED:
             self._timer, self._home_thread = self._new_timer()
-        super().start(paused)
+        super().start(paused, role)
         # A listener may have shut it down meanwhile.
         if self.running:
             _running[self._timer] = self

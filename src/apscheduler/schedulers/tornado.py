@@ -46,15 +46,16 @@ class TornadoScheduler(AsyncLoopScheduler):
         self._was_given = io_loop is not None
         self._ioloop = _current() if io_loop is None else io_loop
 
-    def start(self, paused: bool = False) -> None:
+    def start(self, paused: bool = False, role: str = "scheduler") -> None:
         """Start on the IO loop, which may be running or run later.
 
         :param paused: if true, run no job until `resume` is called
+        :param role: see `BaseScheduler.start`
         """
         self._end_closing()
         if not self.running and self._is_left_behind():
             self._ioloop = _current()
-        super().start(paused)
+        super().start(paused, role)
 
     def _is_left_behind(self) -> bool:
         """Tell whether the IO loop is not the one that the program has come to run."""

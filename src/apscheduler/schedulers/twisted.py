@@ -52,14 +52,15 @@ class TwistedScheduler(LoopScheduler):
             from twisted.internet import reactor
         self._reactor = reactor
 
-    def start(self, paused: bool = False) -> None:
+    def start(self, paused: bool = False, role: str = "scheduler") -> None:
         """Start, and return; jobs run as soon as the reactor does.
 
         :param paused: if true, run no job until `resume` is called
+        :param role: see `BaseScheduler.start`
         """
         self._end_closing()
         self._reactor.callWhenRunning(self._reactor_runs)
-        super().start(paused)
+        super().start(paused, role)
         # A listener may have shut it down meanwhile, or started it anew.
         if self.running and self._watch is None:
             self._watch = _Watch(self)

@@ -14,17 +14,29 @@ from apscheduler.testing.manual import ManualScheduler
 if TYPE_CHECKING:
     from apscheduler.testing.claiming import ClaimingJobStoreSuite
     from apscheduler.testing.jobstores import JobStoreSuite
+    from apscheduler.testing.sharing import SharedJobStoreSuite
 
-__all__ = ("ClaimingJobStoreSuite", "JobStoreSuite", "ManualScheduler", "VirtualClock")
+__all__ = (
+    "ClaimingJobStoreSuite",
+    "JobStoreSuite",
+    "ManualScheduler",
+    "SharedJobStoreSuite",
+    "VirtualClock",
+)
 
 _SUITES = {
     "JobStoreSuite": "apscheduler.testing.jobstores",
     "ClaimingJobStoreSuite": "apscheduler.testing.claiming",
+    "SharedJobStoreSuite": "apscheduler.testing.sharing",
 }
 _MODULES_WITH_TESTS = (
     "apscheduler.testing.jobstores",
     "apscheduler.testing.claims",
     "apscheduler.testing.claiming",
+    "apscheduler.testing.shared_claims",
+    "apscheduler.testing.shared_nodes",
+    "apscheduler.testing.shared_edits",
+    "apscheduler.testing.sharing",
 )
 
 

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
+from typing import Any
 
 import pytest
 
 from apscheduler.job import Job
-from apscheduler.jobstores.base import ClaimingJobStore, JobLookupError
+from apscheduler.jobstores.base import ClaimingJobStore, ConflictingIdError, JobLookupError
 from apscheduler.runs import (
     Due,
     JobChange,
     JobChangeKind,
+    JobQuery,
     Live,
     Plan,
     Run,
@@ -34,7 +36,7 @@ from apscheduler.testing.decisions import (
     run_of,
     starting,
 )
-from apscheduler.testing.jobstores import LATER, NOON
+from apscheduler.testing.jobstores import LATER, NOON, ids
 
 S = RunState
 
@@ -157,7 +159,10 @@ class ClaimingJobStoreSuite(ClaimSuite):
     def test_a_run_that_was_skipped_is_kept_and_not_live(self, store: ClaimingJobStore) -> None:
         self.add_jobs(store, ("j", NOON))
         store.open_run(
-            "j", lambda job, incarnation, live: run_for(job, NOON, incarnation, state=S.SKIPPED)
+            "j",
+            lambda job, incarnation, live: run_for(
+                job, NOON, incarnation, RunKind.MANUAL, S.SKIPPED
+            ),
         )
         assert [run.state for run in store.get_runs(RunQuery())] == ["skipped"]
         (due,) = self.claim_all(store)
@@ -296,3 +301,91 @@ class ClaimingJobStoreSuite(ClaimSuite):
         store.note(changes[1])
         assert store.get_changes("j") == changes
         assert store.get_changes("unknown") == []
+
+    # -- many jobs at once ----------------------------------------------------------------------
+
+    def test_jobs_are_added_together(self, store: ClaimingJobStore) -> None:
+        store.add_jobs([self.make_job("b"), self.make_job("a", LATER)], NOON)
+        assert ids(store.get_all_jobs()) == ["b", "a"]
+        (due,) = self.claim_all(store)
+        assert (due.job.id, due.born) == ("b", NOON)
+
+    def test_jobs_are_added_all_or_none(self, store: ClaimingJobStore) -> None:
+        self.add_jobs(store, ("b", LATER))
+        jobs = [self.make_job(id, name="new") for id in ("a", "b", "c")]
+        with pytest.raises(ConflictingIdError, match="b"):
+            store.add_jobs(jobs, NOON)
+        assert [(job.id, job.name) for job in store.get_all_jobs()] == [("b", "work")]
+        assert self.claim_all(store) == []
+
+    def test_of_jobs_with_one_id_none_is_added(self, store: ClaimingJobStore) -> None:
+        with pytest.raises(ConflictingIdError, match="a"):
+            store.add_jobs([self.make_job("a"), self.make_job("a"), self.make_job("b")], NOON)
+        assert store.get_all_jobs() == []
+
+    def test_jobs_are_found_by_what_they_are(self, store: ClaimingJobStore) -> None:
+        self.add_jobs(store, ("b", LATER), ("a", LATER), ("c", NOON), ("p", None))
+        store.add_job(self.make_job("x", LATER + SECOND, executor="pool"))
+
+        def found(**asked: Any) -> list[str]:
+            return ids(store.find_jobs(JobQuery(**asked)))
+
+        assert found() == ["c", "a", "b", "x", "p"]
+        assert found(ids=frozenset({"p", "a", "unknown"})) == ["a", "p"]
+        assert found(ids=frozenset()) == []
+        assert found(executor="pool") == ["x"]
+        assert found(before=LATER) == ["c"]
+        assert found(before=LATER + SECOND, limit=2) == ["c", "a"]
+        assert found(paused=True) == ["p"]
+        assert found(paused=False, executor="default") == ["c", "a", "b"]
+        assert found(limit=1) == ["c"]
+
+    def test_jobs_are_found_page_by_page(self, store: ClaimingJobStore) -> None:
+        self.add_jobs(store, ("b", LATER), ("a", LATER), ("c", NOON), ("q", None), ("p", None))
+        pages: list[list[str]] = []
+        after = None
+        while page := store.find_jobs(JobQuery(limit=2, after=after)):
+            pages.append(ids(page))
+            after = page[-1].next_run_time, page[-1].id
+        assert pages == [["c", "a"], ["b", "p"], ["q"]]
+
+    # -- one job in the place of another --------------------------------------------------------
+
+    def test_a_job_takes_the_place_of_another_and_begins_anew(
+        self, store: ClaimingJobStore
+    ) -> None:
+        self.add_jobs(store, ("j", NOON))
+        (before,) = self.claim_all(store)
+        asked: list[str] = []
+
+        def keeps_phase(stored: Job) -> bool:
+            asked.append(stored.name)
+            return False
+
+        replacement = self.make_job("j", name="new")
+        assert store.replace_job(replacement, keeps_phase, LATER) is False
+        assert set(asked) == {"work"}
+        (after,) = self.claim_all(store)
+        assert (after.job.name, after.born, after.last_slot) == ("new", LATER, None)
+        assert after.incarnation != before.incarnation
+
+    def test_a_job_that_keeps_the_phase_goes_on_in_the_same_incarnation(
+        self, store: ClaimingJobStore
+    ) -> None:
+        self.add_jobs(store, ("j", NOON))
+        (before,) = self.claim_all(store)
+        replacement = self.make_job("j", LATER + SECOND, name="new")
+
+        def keeps_phase(stored: Job) -> bool:
+            replacement.next_run_time = stored.next_run_time
+            return True
+
+        assert store.replace_job(replacement, keeps_phase, LATER) is True
+        (after,) = self.claim_all(store, LATER)
+        assert (after.job.name, after.slot, after.last_slot) == ("new", LATER, NOON)
+        assert (after.incarnation, after.born) == (before.incarnation, before.born)
+
+    def test_a_job_that_is_not_there_cannot_be_replaced(self, store: ClaimingJobStore) -> None:
+        with pytest.raises(JobLookupError, match="No job by the id of j was found"):
+            store.replace_job(self.make_job("j"), lambda stored: True, NOON)
+        assert store.get_all_jobs() == []

@@ -24,18 +24,20 @@ from apscheduler.runs import (
     replace,
 )
 from apscheduler.testing.decisions import (
+    DECIDED_TOO_LATE,
     SECOND,
+    decides_under_lock,
     deciding_too_late,
+    moving,
     opening,
     run_for,
     run_of,
     to_be_run_at,
 )
+from apscheduler.testing.decisions import PATIENCE as PATIENCE
 from apscheduler.testing.jobstores import LATER, NOON, JobStoreSuite, ids
 
 S = RunState
-#: How many seconds another thread may take for what it does at once.
-PATIENCE = 20
 
 
 def postpone(store: ClaimingJobStore) -> None:
@@ -51,7 +53,9 @@ def rename(store: ClaimingJobStore) -> None:
 
 
 def run_by_hand(store: ClaimingJobStore) -> None:
-    store.open_run("j", lambda job, incarnation, live: run_for(job, NOON, incarnation))
+    store.open_run(
+        "j", lambda job, incarnation, live: run_for(job, NOON, incarnation, RunKind.MANUAL)
+    )
 
 
 def remove(store: ClaimingJobStore) -> None:
@@ -75,14 +79,18 @@ def replace_by_itself(store: ClaimingJobStore) -> None:
     store.update_job(job, NOON)
 
 
-#: What may happen to a job while it is decided about, and the next run time it then has.
-GROUND_MOVES: list[tuple[Callable[[ClaimingJobStore], None], datetime | None]] = [
-    (postpone, LATER),
-    (pause, None),
-    (rename, NOON),
-    (run_by_hand, NOON),
-    (remove_and_add, NOON),
-    (replace_by_itself, NOON),
+#: What may happen to a job while it is decided about, and the next run times that it then may
+#: have: if that comes before the decision is written, and if it comes after.
+GROUND_MOVES: list[
+    tuple[Callable[[ClaimingJobStore], None], datetime | None, set[datetime | None]]
+] = [
+    (postpone, LATER, {LATER}),
+    (pause, None, {None}),
+    (rename, NOON, {DECIDED_TOO_LATE}),
+    (run_by_hand, NOON, {DECIDED_TOO_LATE}),
+    # Of what is written, the move itself may see what was before or what is after.
+    (remove_and_add, NOON, {NOON, DECIDED_TOO_LATE}),
+    (replace_by_itself, NOON, {NOON, DECIDED_TOO_LATE}),
 ]
 REMOVALS = [remove, remove_all]
 
@@ -193,17 +201,30 @@ class ClaimSuite(JobStoreSuite):
 
     # -- the ground of a decision ---------------------------------------------------------------
 
-    @pytest.mark.parametrize(("move", "next_run_time"), GROUND_MOVES)
+    @pytest.mark.parametrize(("move", "next_run_time", "if_after"), GROUND_MOVES)
     def test_a_decision_whose_ground_has_moved_is_refused(
         self,
         store: ClaimingJobStore,
         move: Callable[[ClaimingJobStore], None],
         next_run_time: datetime | None,
+        if_after: set[datetime | None],
     ) -> None:
         self.add_jobs(store, ("j", NOON))
-        claims = store.claim(NOON, deciding_too_late(store, move), 10, ())
-        assert claims.won == []
+        with deciding_too_late(store, move) as decide:
+            claims = store.claim(NOON, decide, 10, ())
         assert claims.failed == []
+        if decides_under_lock(store):
+            # It cannot move: what was to move it comes after the decision, and is not lost.
+            assert [plan.opened[0].id for _, plan in claims.won] == ["too late"]
+            job = store.lookup_job("j")
+            assert job is not None
+            assert job.next_run_time in if_after
+            assert (job.name == "renamed") is (move is rename)
+            runs = store.get_runs(RunQuery())
+            assert "too late" in {run.id for run in runs}
+            assert len(runs) == (2 if move is run_by_hand else 1)
+            return
+        assert claims.won == []
         job = store.lookup_job("j")
         assert job is not None
         assert job.next_run_time == next_run_time
@@ -215,36 +236,42 @@ class ClaimSuite(JobStoreSuite):
         self, store: ClaimingJobStore, move: Callable[[ClaimingJobStore], None]
     ) -> None:
         self.add_jobs(store, ("j", NOON))
-        claims = store.claim(NOON, deciding_too_late(store, move), 10, ())
-        assert claims.won == []
+        with deciding_too_late(store, move) as decide:
+            claims = store.claim(NOON, decide, 10, ())
         assert claims.failed == []
         assert store.get_all_jobs() == []
         assert store.next_wake(()) is None
-        assert store.get_runs(RunQuery()) == []
+        won = ["too late"] if decides_under_lock(store) else []
+        assert [plan.opened[0].id for _, plan in claims.won] == won
+        assert [run.id for run in store.get_runs(RunQuery())] == won
 
     def test_a_job_that_is_changed_while_another_one_is_decided_about_keeps_the_change(
         self, store: ClaimingJobStore
     ) -> None:
         self.add_jobs(store, ("a", NOON), ("j", NOON))
 
-        def decide(due: Due) -> Plan:
-            if due.job.id == "a":
-                postpone(store)
-            return opening(due)
+        with moving(store, postpone) as move:
 
-        store.claim(NOON, decide, 10, ())
+            def decide(due: Due) -> Plan:
+                if due.job.id == "a":
+                    move()
+                return opening(due)
+
+            store.claim(NOON, decide, 10, ())
         assert self.claim_all(store) == []
         job = store.lookup_job("j")
         assert job is not None
         assert job.next_run_time == LATER
-        assert [run.job_id for run in store.get_runs(RunQuery())] == ["a"]
+        decided = ["a", "j"] if decides_under_lock(store) else ["a"]
+        assert sorted(run.job_id for run in store.get_runs(RunQuery())) == decided
 
     def test_after_a_refusal_the_job_is_decided_as_it_then_is(
         self, store: ClaimingJobStore
     ) -> None:
         self.add_jobs(store, ("j", NOON))
-        store.claim(NOON, deciding_too_late(store, rename), 10, ())
-        (due,) = self.claim_all(store)
+        with deciding_too_late(store, rename) as decide:
+            store.claim(NOON, decide, 10, ())
+        (due,) = self.claim_all(store, LATER if decides_under_lock(store) else NOON)
         assert due.job.name == "renamed"
 
     def test_others_use_the_store_while_a_decision_is_taken(self, store: ClaimingJobStore) -> None:
@@ -348,8 +375,8 @@ class ClaimSuite(JobStoreSuite):
         lives = {due.job.id: due.live for due in self.claim_all(store, LATER)}
         assert lives == {"j": Live(1, NOON), "other": Live()}
 
-        store.modify_job("j", to_be_run_at(LATER))
-        (due,) = self.claim_all(store, LATER)
+        store.modify_job("j", to_be_run_at(LATER + SECOND))
+        (due,) = self.claim_all(store, LATER + SECOND)
         assert due.live.instances == 2
 
     def test_what_has_ended_is_no_longer_live(self, store: ClaimingJobStore) -> None:

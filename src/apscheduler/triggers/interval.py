@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 
@@ -149,8 +150,9 @@ class IntervalTrigger(BaseTrigger):
         }
 
     def __setstate__(self, state: Any) -> None:
-        settings = slot_state(state)
-        check_version(self, settings, 2)
+        settings: Mapping[str, Any] = state if type(state) is dict else slot_state(state)
+        if settings.get("version", 1) > 2:
+            check_version(self, settings, 2)
         self.timezone = astimezone(settings["timezone"])
         self.start_date = settings["start_date"]
         self.end_date = settings["end_date"]
