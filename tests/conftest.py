@@ -12,6 +12,8 @@ from hypothesis import settings
 
 from programs import Program
 
+pytest_plugins = ["servers.fixtures"]
+
 # A slow machine is no reason to fail; and what CI says of a change must not depend on chance.
 settings.register_profile("apscheduler", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("apscheduler")

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
-from dataclasses import replace
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, inspect, text
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.__main__ import chosen
 from benchmarks.catalog import ROWS, Limit, Ratio, Row, Size
 from benchmarks.compare import Comparison, compare
+from benchmarks.databases import MissingDatabaseError, provided
 from benchmarks.libraries import Library, ScenarioError, ours
 from benchmarks.measure import Figure, percentile
 from benchmarks.report import document, line, quantity, times
+from benchmarks.stored import Database, Ledger, fill, hourly, later, multiply, seconds_of
 
 RATE = Row("a rate", "add", "/s", Ratio(4), Size(1000, 100, 10), {"trigger": "interval"})
 COST = Row("a cost", "idle", "ms", Limit(5), Size(10, 5, 1))
@@ -83,6 +92,30 @@ def test_both_sides_are_measured_in_turn(our_library: Library) -> None:
     assert [text.rsplit(", ")[-1] for text in announced] == ["ours", "theirs"] * 2
 
 
+@dataclass(frozen=True)
+class Recorder(Library):
+    """A library that answers at once and notes what it is asked for."""
+
+    asked: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
+
+    def measure(self, scenario: str, size: int, options: Mapping[str, object]) -> Figure:
+        self.asked.append((scenario, options))
+        return Figure(1.0)
+
+
+def test_a_row_against_ourselves_is_measured_with_our_library_and_other_options() -> None:
+    us = Recorder("ours", Path(sys.executable), "1")
+    them = Recorder("theirs", Path(sys.executable), "2")
+    row = Row(
+        "nodes", "claims", "/s", Ratio(0.8), Size(9, 9, 9), {"a": 1, "b": 2}, against={"b": 3}
+    )
+    comparison = compare(row, 9, 1, (us, them), announce=str)
+
+    assert us.asked == [("claims", {"a": 1, "b": 2}), ("claims", {"a": 1, "b": 3})]
+    assert them.asked == []
+    assert document([comparison], [us, them])["rows"][0]["their_options"] == {"a": 1, "b": 3}
+
+
 def test_a_process_that_finds_another_version_is_not_measured(our_library: Library) -> None:
     mistaken = replace(our_library, version="3.11.3")
 
@@ -132,10 +165,191 @@ def test_rows_are_chosen_by_any_text_in_their_title() -> None:
     assert chosen(None) == list(ROWS)
 
 
+def test_a_scenario_that_names_a_store_gets_an_empty_file_which_is_gone_afterwards() -> None:
+    with provided({"store": "sqlite WAL", "count": "cpu"}) as options:
+        database = Database(**options.pop("database"))  # type: ignore[arg-type]
+        file = Path(database.url.removeprefix("sqlite:///"))
+        assert (options, database.journal, database.server) == ({"count": "cpu"}, "WAL", None)
+        assert list(file.parent.iterdir()) == []
+    assert not file.parent.exists()
+
+
+def test_a_scenario_that_names_no_store_gets_its_options_as_they_are() -> None:
+    with provided({"trigger": "cron"}) as options:
+        assert options == {"trigger": "cron"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("store", ["postgresql", "mariadb"])
+def test_each_measurement_has_an_empty_database_on_the_same_server(store: str) -> None:
+    seen = []
+    for _ in range(2):
+        with left_out_without_its_server(), provided({"store": store}) as options:
+            database = Database(**options["database"])  # type: ignore[arg-type]
+            engine = create_engine(database.url)
+            assert inspect(engine).get_table_names() == []
+            with engine.begin() as connection:
+                connection.execute(text("CREATE TABLE something (id INTEGER)"))
+            engine.dispose()
+            seen.append(database)
+
+    assert seen[0].server == seen[1].server is not None
+
+
+@pytest.mark.parametrize(("journal", "answer"), [("DELETE", "delete"), ("WAL", "wal")])
+def test_where_a_journal_mode_is_named_the_store_uses_it_and_writes_through_to_the_disk(
+    journal: str, answer: str, tmp_path: Path
+) -> None:
+    store = Database(f"sqlite:///{tmp_path}/jobs.db", journal).store()
+    with store.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == answer
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+    store.engine.dispose()
+
+
+def test_a_database_is_filled_with_jobs_that_come_when_asked_for(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/jobs.db")
+    moments = later(20)
+    fill(database, moments)
+
+    assert stored(database) == sorted(zip(moments, range(20), strict=True))
+
+
+def test_jobs_that_are_multiplied_are_like_those_that_are_added(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/jobs.db")
+    scheduler = database.started(paused=True)
+    hour = datetime.now(UTC) + timedelta(hours=1)
+    specimen = scheduler.add_job(**hourly(0, hour)).__getstate__()
+    scheduler.remove_all_jobs()
+    scheduler.shutdown()
+    multiply(database.store(), specimen, [hour, hour - timedelta(minutes=1)])
+
+    assert stored(database) == [(hour - timedelta(minutes=1), 1), (hour, 0)]
+
+
+def stored(database: Database) -> list[tuple[datetime, int]]:
+    """Return when the jobs of a database come next, with their numbers."""
+    scheduler = database.started(paused=True)
+    jobs = [(job.next_run_time, job.args[0]) for job in scheduler.get_jobs()]
+    scheduler.shutdown()
+    return jobs
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """Return a ledger on tables that have what it reads."""
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE apscheduler_jobs (id TEXT, next_run_time FLOAT)"))
+        connection.execute(text("CREATE TABLE apscheduler_jobs_runs (job_id TEXT, state TEXT)"))
+    engine.dispose()
+    ledger = Ledger(Database(url))
+    yield ledger
+    ledger.engine.dispose()
+
+
+def write(ledger: Ledger, statement: str) -> None:
+    with ledger.engine.begin() as connection:
+        connection.execute(text(statement))
+
+
+def write_runs(ledger: Ledger, *job_ids: str) -> None:
+    for job_id in job_ids:
+        write(ledger, f"INSERT INTO apscheduler_jobs_runs VALUES ('{job_id}', 'succeeded')")
+
+
+@pytest.mark.parametrize(
+    ("before", "end"),
+    [
+        (
+            "INSERT INTO apscheduler_jobs VALUES ('a', 1000)",
+            "UPDATE apscheduler_jobs SET next_run_time = 1001",
+        ),
+        (
+            "INSERT INTO apscheduler_jobs_runs VALUES ('a', 'running')",
+            "UPDATE apscheduler_jobs_runs SET state = 'succeeded'",
+        ),
+    ],
+    ids=["a job that is due", "a run that is open"],
+)
+def test_the_clock_runs_while_there_is(before: str, end: str, ledger: Ledger) -> None:
+    write(ledger, before)
+    due = datetime.fromtimestamp(1000, UTC)
+    waiting = threading.Thread(target=ledger.wait, args=(due,))
+    waiting.start()
+    waiting.join(0.05)
+    assert waiting.is_alive()
+
+    write(ledger, end)
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+@pytest.mark.parametrize("job_ids", ["a", "aa", "abb"])
+def test_runs_that_are_lacking_or_too_many_make_a_figure_an_error(
+    job_ids: str, ledger: Ledger
+) -> None:
+    write_runs(ledger, *job_ids)
+
+    with pytest.raises(RuntimeError, match="are recorded of 2"):
+        ledger.check(2)
+
+
+def test_one_successful_run_of_each_job_is_as_it_should_be(ledger: Ledger) -> None:
+    write_runs(ledger, *"ab")
+
+    ledger.check(2)
+
+
+A_SERVER = """
+import subprocess, sys
+burn = "import time\\nwhile time.process_time() < 0.1: pass\\nprint(flush=True)\\n"
+child = subprocess.Popen([sys.executable, "-c", burn + sys.argv[1]], stdout=subprocess.PIPE)
+child.stdout.readline()
+if not sys.argv[1]:
+    child.wait()
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="it is read as Linux tells it")
+@pytest.mark.parametrize(
+    "last", ["import sys; sys.stdin.read()", ""], ids=["that lives", "that has ended"]
+)
+def test_the_processor_time_of_a_server_includes_that_of_a_child(last: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", A_SERVER, last], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdout.readline()
+        own = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        own_seconds = sum(map(int, own)) / os.sysconf("SC_CLK_TCK")
+
+        # Linux tells it in steps of a hundredth of a second.
+        assert seconds_of(server.pid) >= own_seconds + 0.08
+        server.stdin.close()
+
+
+@contextmanager
+def left_out_without_its_server() -> Iterator[None]:
+    """Skip a test for which the server is not installed, but never in CI."""
+    try:
+        yield
+    except MissingDatabaseError as error:
+        if "CI" in os.environ:
+            raise
+        pytest.skip(f"NOT tested: {error}")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.title}, {row.size.full}")
 def test_every_scenario_runs_and_gives_a_figure(row: Row, our_library: Library) -> None:
-    figure = our_library.measure(row.scenario, row.size.tiny, row.options)
+    with left_out_without_its_server():
+        figure = our_library.measure(row.scenario, row.size.tiny, row.options)
 
     assert figure.value > 0
     assert figure.cpu is None or figure.cpu > 0

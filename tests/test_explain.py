@@ -270,14 +270,14 @@ def test_there_is_no_next_run_of_a_removed_job() -> None:
 
 def test_there_is_no_next_run_of_a_job_whose_schedule_ended() -> None:
     assert told(None, make_run(state=S.LOST)).endswith(
-        "; the job was removed when its schedule ended."
+        "; the job is gone: its schedule ended, or all jobs were removed."
     )
 
 
 def test_a_job_that_came_back_after_a_removal_and_then_ended_was_not_removed_by_it() -> None:
     added = JobChange("j", at(-60), JobChangeKind.ADDED, at(0))
     assert told(None, make_run(state=S.LOST), changes=[REMOVED, added]).endswith(
-        "; the job was removed when its schedule ended."
+        "; the job is gone: its schedule ended, or all jobs were removed."
     )
 
 

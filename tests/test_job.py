@@ -84,6 +84,7 @@ def test_a_job_has_only_its_slots_and_can_be_referred_to_weakly(job):
         "_incarnation",
         "_jobstore_alias",
         "_last_slot",
+        "_options",
         "_scheduler",
         "_version",
         "args",

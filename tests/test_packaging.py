@@ -84,15 +84,17 @@ def test_the_entry_points_have_the_names_of_3_11() -> None:
             *("debug", "threadpool", "processpool", "asyncio"),
             *("gevent", "tornado", "twisted"),
         },
-        "apscheduler.jobstores": {"memory"},
+        "apscheduler.jobstores": {"memory", "sqlalchemy"},
     }
 
 
-def test_the_extras_have_the_names_and_requirements_of_3_11() -> None:
+def test_the_extras_have_the_names_and_requirements_of_3_11_and_there_are_two_more() -> None:
     development = {"test", "doc", "dev"}
     extras = PROJECT["optional-dependencies"]
     assert development < set(extras)
     assert {name: needs for name, needs in extras.items() if name not in development} == {
+        "mysql": ["apscheduler[sqlalchemy]", "pymysql>=1.1"],
+        "postgresql": ["apscheduler[sqlalchemy]", "psycopg[binary]>=3.1"],
         "etcd": ["etcd3", "protobuf<=3.21.0"],
         "gevent": ["gevent"],
         "mongodb": ["pymongo>=3.0"],

@@ -60,6 +60,9 @@ class Submission:
         self.withdrawn: set[str] = set()
         self._ends: queue.SimpleQueue[tuple[Run, Outcome]] = queue.SimpleQueue()
 
+    def begins_with_a_write(self, run: Run) -> bool:
+        return False
+
     def begin(self, run: Run) -> Run | None:
         self.begun.append(run.id)
         return None if run.id in self.withdrawn else started(run, self.clock.now())

@@ -29,6 +29,8 @@ PATIENCE = 20
 
 CODES = {name: getattr(events, name) for name in events.__all__ if name.startswith("EVENT_")}
 CODES.pop("EVENT_ALL")
+# Of a job store that is not shared nothing is lost while the scheduler lives.
+CODES.pop("EVENT_JOB_LOST")
 #: What a listener may raise: it is only ever told.
 ANYTHING = [*ERRORS, KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError]
 

@@ -164,6 +164,6 @@ def test_a_message_names_the_place_that_has_something_to_say(
     scheduler.run_until(10)
     places = {" ".join(record.msg.split()[:2]): record.module for record in caplog.records}
     assert places["Scheduler started"] == "base"
-    assert places["Added job"] == "_jobs"
+    assert places["Added job"] == "_adding"
     assert {record.module for record in caplog.records if "no executor" in record.msg} == {"_loop"}
     assert {record.module for record in caplog.records if "raised" in record.msg} == {"_invoke"}

@@ -341,6 +341,6 @@ def test_runs_bear_witness_to_a_whole_life(make: Make) -> None:
     assert (run.reason, run.error) == (None, None)
     assert scheduler.explain("a") == (
         'The run of job "a" scheduled at 2030-01-01 00:00:10 UTC started 2.0 s late and succeeded '
-        "after 3.0 s; the job was removed when its schedule ended."
+        "after 3.0 s; the job is gone: its schedule ended, or all jobs were removed."
     )
     assert scheduler.clock.now() - at(10) == timedelta(seconds=5)

@@ -15,6 +15,7 @@ def test_it_offers_what_it_lists() -> None:
         "ClaimingJobStoreSuite",
         "JobStoreSuite",
         "ManualScheduler",
+        "SharedJobStoreSuite",
         "VirtualClock",
     }
     for name in testing.__all__:
@@ -23,6 +24,7 @@ def test_it_offers_what_it_lists() -> None:
 
 def test_a_suite_for_claiming_stores_includes_the_one_for_all() -> None:
     assert issubclass(testing.ClaimingJobStoreSuite, testing.JobStoreSuite)
+    assert issubclass(testing.SharedJobStoreSuite, testing.ClaimingJobStoreSuite)
 
 
 def test_it_has_nothing_else() -> None:
