@@ -54,6 +54,7 @@ class Row:
     :param options: the scenario's other arguments
     :param theirs: the program of the other side, where that is not 3.11.3 but a peer with an API
         of its own
+    :param against: where the other side is we ourselves: what it does with other options
     """
 
     title: str
@@ -63,6 +64,11 @@ class Row:
     size: Size
     options: Mapping[str, object] = field(default_factory=dict)
     theirs: str | None = None
+    against: Mapping[str, object] | None = None
+
+    @property
+    def their_options(self) -> Mapping[str, object]:
+        return {**self.options, **(self.against or {})}
 
     def advantage(self, ours: float, theirs: float) -> float:
         """Return how many times better ``ours`` is than ``theirs``."""
@@ -78,6 +84,12 @@ UTC, DST = {"zone": "UTC"}, {"zone": "America/New_York"}
 DENSE, SPARSE = {"expressions": "dense"}, {"expressions": "sparse"}
 CRONTAB, CRONSIM = {"expressions": "crontab"}, "cronsim_next"
 STEPS = Size(2000, 500, 5)
+STORED = Size(10_000, 2_000, 20)
+MANY_STORED = Size(100_000, 10_000, 20)
+CLAIMS = Size(20_000, 4_000, 40)
+SQLITE, ROLLBACK, WAL = {"store": "sqlite"}, {"store": "sqlite rollback"}, {"store": "sqlite WAL"}
+POSTGRESQL, MARIADB = {"store": "postgresql"}, {"store": "mariadb"}
+CPU = {"count": "cpu"}
 
 ROWS = (
     Row("add, interval", "add", "/s", Ratio(3), JOBS, INTERVAL),
@@ -130,4 +142,61 @@ ROWS = (
     Row("import to first run", "imports", "ms", Ratio(1), Size(9, 5, 1), {"count": "first run"}),
     Row("start to first run", "startup", "ms", Ratio(1), Size(0, 0, 0)),
     Row("start to first run", "startup", "ms", Ratio(1), JOBS),
+    Row("fire, SQLite, own file", "fire_stored", "/s", Ratio(14), STORED, SQLITE),
+    Row("fire, SQLite, rollback", "fire_stored", "/s", Ratio(10), STORED, ROLLBACK),
+    Row("fire, SQLite, WAL FULL", "fire_stored", "/s", Ratio(6), STORED, WAL),
+    Row("fire, PostgreSQL", "fire_stored", "/s", Ratio(6), STORED, POSTGRESQL),
+    Row("fire, MariaDB", "fire_stored", "/s", Ratio(4), STORED, MARIADB),
+    Row("CPU per job, SQLite", "fire_stored", "us", Ratio(7), STORED, SQLITE | CPU),
+    Row("CPU per job, PostgreSQL", "fire_stored", "us", Ratio(5), STORED, POSTGRESQL | CPU),
+    Row("CPU per job, MariaDB", "fire_stored", "us", Ratio(4), STORED, MARIADB | CPU),
+    Row("first of many, SQLite", "first_run_stored", "ms", Limit(100), STORED, SQLITE),
+    Row("first of many, PostgreSQL", "first_run_stored", "ms", Limit(100), STORED, POSTGRESQL),
+    Row("first of many, MariaDB", "first_run_stored", "ms", Limit(100), STORED, MARIADB),
+    Row("add one by one, SQLite", "add_stored", "/s", Ratio(2), Size(3000, 500, 20), SQLITE),
+    Row(
+        "add_jobs, SQLite",
+        "add_jobs",
+        "/s",
+        Ratio(30),
+        STORED,
+        SQLITE | {"paused": True},
+        "add_stored",
+    ),
+    Row(
+        "add_jobs, PostgreSQL",
+        "add_jobs",
+        "/s",
+        Ratio(20),
+        STORED,
+        POSTGRESQL | {"paused": True},
+        "add_stored",
+    ),
+    Row("idle but for one, SQLite", "idle_stored", "ms", Ratio(2.5), MANY_STORED, SQLITE),
+    Row("get_jobs, SQLite", "get_jobs_stored", "ms", Ratio(1.5), MANY_STORED, SQLITE),
+    Row("start to first run, SQLite", "startup_stored", "ms", Ratio(1), MANY_STORED, SQLITE),
+    *(
+        Row(
+            f"claims, 8 nodes v. {fewer}",
+            "claims_by_nodes",
+            "/s",
+            Ratio(0.8),
+            CLAIMS,
+            POSTGRESQL | {"nodes": 8},
+            against={"nodes": fewer},
+        )
+        for fewer in (1, 2, 4)
+    ),
+    *(
+        Row(
+            f"newest 100 v. 1e4, {name}",
+            "newest_runs",
+            "ms",
+            Limit(20),
+            Size(1_000_000, 100_000, 200),
+            store,
+            against={"size": 10_000},
+        )
+        for name, store in (("SQLite", SQLITE), ("PostgreSQL", POSTGRESQL))
+    ),
 )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from benchmarks.catalog import Limit, Ratio, Row
+from benchmarks.databases import MissingDatabaseError
 from benchmarks.libraries import Library, ScenarioError
 from benchmarks.measure import Figure
 
@@ -78,14 +79,14 @@ def compare(
     :param announce: told before each measurement what comes next
     """
     comparison = Comparison(row, size)
-    us, them = libraries
+    us, them = libraries if row.against is None else (libraries[0], libraries[0])
     for number in range(1, pairs + 1):
         try:
             announce(f"{row.title}: pair {number} of {pairs}, {us.name}")
             ours = us.measure(row.scenario, size, row.options)
             announce(f"{row.title}: pair {number} of {pairs}, {them.name}")
-            theirs = them.measure(row.theirs or row.scenario, size, row.options)
-        except ScenarioError as failure:
+            theirs = them.measure(row.theirs or row.scenario, size, row.their_options)
+        except (ScenarioError, MissingDatabaseError) as failure:
             comparison.failure = str(failure)
             break
         comparison.pairs.append((ours, theirs))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.databases import provided
 from benchmarks.measure import Figure
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -20,6 +21,8 @@ INCUMBENT = "3.11.3"
 PEER = "cronsim==2.8"
 TOOLS = ("tzlocal", "tzdata", "pytest", "pytz", "time-machine")
 """What the tests that compare the two use; in the versions that are installed here."""
+DRIVERS = ("sqlalchemy", "psycopg", "psycopg-binary", "pymysql")
+"""What reaches the databases, likewise."""
 TIMEOUT = 600.0
 """Seconds after which a scenario is given up: many times what the slowest one needs."""
 
@@ -46,15 +49,21 @@ class Library:
     def measure(self, scenario: str, size: int, options: Mapping[str, object]) -> Figure:
         """Run a scenario in a process of its own and return its figure.
 
+        :param options: its arguments; one named ``store`` is a kind of database, and becomes
+            an empty one of it
         :raises ScenarioError: if there is none, or it is that of another version
+        :raises MissingDatabaseError: if this machine has no such database
         """
+        with provided(options) as arguments:
+            return self._measure(scenario, {"size": size, **arguments})
+
+    def _measure(self, scenario: str, arguments: Mapping[str, object]) -> Figure:
         # What is installed is compiled already, and so is to be what stands in this checkout.
         without = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
         inherited = {name: value for name, value in os.environ.items() if name not in without}
-        arguments = json.dumps({"size": size, **options})
         try:
             done = subprocess.run(
-                [self.python, "-m", f"benchmarks.scenarios.{scenario}", arguments],
+                [self.python, "-m", f"benchmarks.scenarios.{scenario}", json.dumps(arguments)],
                 cwd=CHECKOUT,
                 env={**inherited, **self.environment},
                 capture_output=True,
@@ -88,7 +97,11 @@ def incumbent() -> Library:
     """Return 3.11.3 in an environment below ``.bench/``, which is made with pip if need be."""
     home = CHECKOUT / ".bench" / f"apscheduler-{INCUMBENT}-python-{platform.python_version()}"
     python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    needed = [f"apscheduler=={INCUMBENT}", PEER, *(f"{tool}=={version(tool)}" for tool in TOOLS)]
+    needed = [
+        f"apscheduler=={INCUMBENT}",
+        PEER,
+        *(f"{name}=={version(name)}" for name in TOOLS + DRIVERS),
+    ]
     installed = home / "installed.txt"
     if not installed.exists() or installed.read_text().split() != needed:
         venv.create(home, clear=True, with_pip=True)

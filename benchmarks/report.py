@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.compare import Comparison
 from benchmarks.libraries import Library
 
-COLUMNS = "{:28}{:>9}{:>13}{:>13}{:>8}{:>15}{:>8}{:>8}{:>8}  {}"
+COLUMNS = "{:30}{:>9}{:>13}{:>13}{:>8}{:>15}{:>8}{:>8}{:>8}  {}"
 
 
 def quantity(value: float, unit: str) -> str:
@@ -40,7 +40,7 @@ def line(comparison: Comparison) -> str:
     """Return one line of the table; the reason, where a scenario gave no figure."""
     row = comparison.row
     if comparison.verdict == "error":
-        return f"{row.title:28}{comparison.size:>9,}  error: {comparison.failure}"
+        return f"{row.title:30}{comparison.size:>9,}  error: {comparison.failure}"
 
     lowest, highest = comparison.ratios[0], comparison.ratios[-1]
     return COLUMNS.format(
@@ -73,6 +73,7 @@ def document(comparisons: Iterable[Comparison], libraries: Sequence[Library]) ->
                 "scenario": comparison.row.scenario,
                 "their_scenario": comparison.row.theirs or comparison.row.scenario,
                 "options": dict(comparison.row.options),
+                "their_options": dict(comparison.row.their_options),
                 "size": comparison.size,
                 "unit": comparison.row.unit,
                 "must": str(comparison.row.must),

@@ -1,0 +1,27 @@
+"""Add jobs to a started scheduler on a database, one by one.
+
+A paused scheduler shows the cost of adding alone; a running one is also told of every new job.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.measure import Figure, program
+from benchmarks.stored import Database, hourly, later
+
+
+def measure(size: int, database: dict[str, Any], paused: bool = False) -> Figure:
+    there = Database(**database)
+    moments = later(size)
+    scheduler = there.started(paused=paused)
+    with there.stopwatch() as watch:
+        for number, moment in enumerate(moments):
+            scheduler.add_job(**hourly(number, moment))
+    if len(scheduler.get_jobs()) != size:
+        raise RuntimeError("some jobs are not there")
+    return watch.rate(size)
+
+
+if __name__ == "__main__":
+    program(measure)
