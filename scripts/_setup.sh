@@ -1,8 +1,8 @@
 # Sourced by the other scripts, from the top of the checkout: set_up [EXTRA]
 #
 # Makes .venv with this checkout installed in it (and an extra of pyproject.toml, such as dev).
-# Needs Python 3.11 or newer and the package index; nothing else. No database and no other
-# service is installed, because nothing here uses one yet.
+# Needs Python 3.11 or newer and the package index. With the extra dev it also installs PostgreSQL
+# and MariaDB where it can: as root, with apt-get. The tests start servers of their own.
 #
 # PYTHON=/path/to/python chooses the interpreter.
 
@@ -20,8 +20,35 @@ set_up() {
         echo "$output" >&2
         exit 1
     }
+    [ "$extra" != dev ] || _install_servers
     printf '%s\n' "$wanted" >"$ready"
 }
+
+_install_servers() {
+    if (
+        PATH=$(printf '%s:' /usr/lib/postgresql/*/bin)/usr/sbin:$PATH
+        command -v postgres && command -v mariadbd
+    ) >/dev/null; then
+        return
+    fi
+    if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+        echo "Installing PostgreSQL and MariaDB ..."
+        output=$(_apt_get_servers 2>&1) && return
+        echo "$output" >&2
+    fi
+    echo "The tests that need PostgreSQL or MariaDB will be left out: they are not installed." >&2
+}
+
+# What has 101 for an answer keeps Debian from starting a service that it installs.
+_apt_get_servers() (
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        trap 'rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy" || return
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update && apt-get install -y --no-install-recommends postgresql mariadb-server
+)
 
 _set_up() {
     # A set-up that was interrupted may have left half a package behind.
