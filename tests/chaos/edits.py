@@ -16,6 +16,8 @@ from typing import Any
 from chaos import jobs
 from chaos.journal import journal, micros
 
+#: The job of which there is most to recover when a node dies.
+LONG_RECOVERED = "steady-long-recovered"
 #: Jobs that all are added to at the beginning: id, seconds between slots, and arguments of
 #: `add_job`. Of the steady ones everybody changes names and arguments, but nobody the schedule.
 STEADY: tuple[tuple[str, float, dict[str, Any]], ...] = (
@@ -26,11 +28,11 @@ STEADY: tuple[tuple[str, float, dict[str, Any]], ...] = (
     ("steady-failing", 1.3, {"kwargs": {"fails": True}}),
     ("steady-two", 0.6, {"max_instances": 2, "kwargs": {"seconds": 1.0}}),
     ("steady-long", 1.0, {"kwargs": {"seconds": 4.0}}),
-    # Of this one each node has some to lose, at any time.
+    # More of these than one node has threads for: others have some to lose, at any time.
     (
-        "steady-long-recovered",
-        0.5,
-        {"max_instances": 6, "recover": True, "kwargs": {"seconds": 4.0}},
+        LONG_RECOVERED,
+        0.4,
+        {"max_instances": 9, "recover": True, "kwargs": {"seconds": 4.0}},
     ),
     (
         "steady-every-recovered",

@@ -16,6 +16,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Names the folder of the journals, and the process that writes.
 FOLDER, NAME = "CHAOS_FOLDER", "CHAOS_NAME"
 
+#: How many bytes at the end of a journal tell what is going on.
+NEWEST = 200_000
+
 
 class Journal:
     """A file to which one process appends a line for each thing that happens.
@@ -34,6 +37,24 @@ class Journal:
         name, pid = self._who
         line = {"what": what, "at": time.time(), "name": name, "pid": pid, **fields}
         os.write(self._file, json.dumps(line).encode() + b"\n")
+
+
+def jobs_called(folder: Path, name: str, pid: int) -> set[str]:
+    """Return the ids of the jobs that a process has called and that have not returned.
+
+    Of a long journal only what was written last is read: calls take seconds.
+    """
+    with (folder / f"{name}-{pid}.jsonl").open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - NEWEST))
+        # The first line may be a part of one, and the last one may be in the making.
+        lines = file.read().rpartition(b"\n")[0].splitlines()[1:]
+    calls: dict[str, str] = {}
+    for line in map(json.loads, lines):
+        if line["what"] == "call":
+            calls[line["run"]] = line["job"]
+        elif line["what"] == "return":
+            calls.pop(line["run"], None)
+    return set(calls.values())
 
 
 _journals: dict[int, Journal] = {}

@@ -23,8 +23,9 @@ from chaos import jobs
 from chaos.edits import MOVED, REPLACED, STEADY, Editor
 from chaos.journal import journal
 
-#: Threads of each node. All nodes together have room for what takes long, also when one is gone.
-WORKERS = 10
+#: Threads of each node: too few for all that takes long, so that no node can have it all; and
+#: enough of them when one node is gone.
+WORKERS = 6
 POLL = 0.2
 
 

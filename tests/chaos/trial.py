@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from chaos.checker import holes
-from chaos.edits import values_of
+from chaos.edits import LONG_RECOVERED, values_of
 from chaos.history import History
-from chaos.journal import EPOCH, FOLDER, NAME, Journal, micros
+from chaos.journal import EPOCH, FOLDER, NAME, Journal, jobs_called, micros
 from chaos.nemesis import TO_NODES, WRONG, Blow, blows
 from chaos.node import Options, make_scheduler
 from chaos.stores import make_store
@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE = 60.0
 #: Seconds until a process that could not start is started again.
 AGAIN = 0.5
+#: Seconds that a blow waits until there is something to lose.
+LURKING = 5.0
 #: How many nodes are never harmed at the same time. One alone would go by its own clock.
 UNHARMED = 2
 #: How many Runs are read at a time, and of how many slots an explanation is asked for.
@@ -232,6 +234,8 @@ class Trial:
                 return
             name = self._unharmed.pop(int(blow.choice * len(self._unharmed)))
         node = self._nodes[name]
+        if blow.kind != "leave":
+            self._lurk(node)
         if blow.kind == "freeze":
             self._record("freeze", node.pid, lambda: self._freeze(node, blow.seconds))
             with self._choosing:
@@ -243,6 +247,14 @@ class Trial:
             self._record("leave", node.pid, lambda: self._end(node))
         threading.Event().wait(blow.seconds)
         self._start_node(name, blow.wrong_by)
+
+    def _lurk(self, node: Process) -> None:
+        """Wait until a node has something to lose that must be recovered, but not for ever."""
+        deadline = time.monotonic() + LURKING
+        while time.monotonic() < deadline:
+            if LONG_RECOVERED in jobs_called(self._folder, node.name, node.pid):
+                return
+            threading.Event().wait(0.1)
 
     def _freeze(self, node: Process, seconds: float) -> None:
         node.signal(signal.SIGSTOP)
