@@ -239,7 +239,6 @@ async def leave_a_generator() -> str:
         assert number == 1
         break
     while not closed:
-        gc.collect()
         await asyncio.sleep(0)
     return closed[0]
 
