@@ -69,8 +69,7 @@ class IntervalTrigger(BaseTrigger):
         timezone: tzinfo | str | None = None,
         jitter: float | None = None,
     ) -> None:
-        interval = _interval_of(weeks, days, hours, minutes, seconds)
-        self.interval = interval
+        self.interval = interval = _interval_of(weeks, days, hours, minutes, seconds)
         self.timezone = tz = given_timezone(timezone, start_date, end_date) or get_localzone()
         self._start_defaulted = start_date is None
         if start_date is None:
@@ -186,7 +185,12 @@ def _interval_of(
     if not forward:
         require_forward(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
     try:
-        return timedelta(days, seconds, 0, 0, minutes, hours, weeks) or timedelta(seconds=1)
+        # Each argument takes its time, whether it is 0 or not.
+        if weeks or hours or minutes:
+            interval = timedelta(days, seconds, 0, 0, minutes, hours, weeks)
+        else:
+            interval = timedelta(days, seconds)
+        return interval or timedelta(seconds=1)
     except (OverflowError, ValueError) as error:
         parts = {"weeks": weeks, "days": days, "hours": hours, "minutes": minutes}
         given = ", ".join(f"{k}={v!r}" for k, v in {**parts, "seconds": seconds}.items() if v)
