@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from datetime import UTC, date, datetime, timedelta
 from typing import ClassVar
 from zoneinfo import ZoneInfo
@@ -127,16 +128,33 @@ def test_days_are_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyPa
     assert len(trigger._changes) <= 12
 
 
-def test_schedules_are_shared_and_forgotten_when_there_are_too_many(
+def test_equal_triggers_share_what_they_look_up() -> None:
+    first, second = (CronTrigger(minute="7-9", second=5, timezone="UTC") for _ in range(2))
+    assert first._schedule is second._schedule
+    other = CronTrigger(minute="7-9", second=5, year="2024-2030", timezone="UTC")
+    assert first._schedule is not None
+    assert other._schedule is not None
+    assert first._schedule._times is other._schedule._times
+
+
+def test_schedules_of_restored_triggers_are_shared_and_forgotten_when_there_are_too_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("apscheduler.triggers.cron._schedule._MOST_REMEMBERED", 3)
-    triggers = [CronTrigger(second=second, minute="7-9", timezone="UTC") for second in range(6)]
-    again = CronTrigger(second=5, minute="7-9", timezone="UTC")
-    assert again._schedule is triggers[5]._schedule
-    assert [times(t, 1) for t in triggers] == [
-        [f"2024-01-01 00:07:0{second}"] for second in range(6)
+    rows = [pickle.dumps(CronTrigger(day=day, hour="7-9", timezone="UTC")) for day in range(1, 7)]
+    triggers = [pickle.loads(row) for row in [*rows, rows[-1]]]
+    assert [times(trigger, 1) for trigger in triggers] == [
+        [f"2024-01-0{day} 07:00:00"] for day in (1, 2, 3, 4, 5, 6, 6)
     ]
+    assert triggers[5]._schedule is triggers[6]._schedule
+
+
+@pytest.mark.parametrize("value", [True, 1.0])
+def test_what_equals_a_number_is_not_taken_for_it(value: object) -> None:
+    for hour in 1, "1":
+        assert str(CronTrigger(hour=hour, timezone="UTC")) == "cron[hour='1']"
+    with pytest.raises(ValueError, match=f'^Unrecognized expression "{value}"'):
+        CronTrigger(hour=value, timezone="UTC")  # type: ignore[arg-type]
 
 
 EVERY_TEN = CronTrigger(minute="*/10", timezone="UTC")

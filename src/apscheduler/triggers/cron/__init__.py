@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 from apscheduler.triggers._walltime import clock_changes, naive_utc
 from apscheduler.triggers.base import (
@@ -17,7 +17,14 @@ from apscheduler.triggers.base import (
     slot_state,
 )
 from apscheduler.triggers.cron._crontab import crontab_weekdays, differing_weekdays
-from apscheduler.triggers.cron._schedule import Schedule, schedule_of
+from apscheduler.triggers.cron._schedule import (
+    Days,
+    Schedule,
+    Times,
+    days_of,
+    next_values,
+    schedule_of,
+)
 from apscheduler.triggers.cron.fields import (
     DEFAULT_VALUES,
     BaseField,
@@ -69,7 +76,6 @@ class CronTrigger(BaseTrigger):
         "_changes",
         "_fields",
         "_schedule",
-        "_timezone",
         "end_date",
         "jitter",
         "start_date",
@@ -116,23 +122,35 @@ class CronTrigger(BaseTrigger):
         timezone: tzinfo | str | None = None,
         jitter: float | None = None,
     ) -> None:
-        self.timezone = tz = given_timezone(timezone, start_date, end_date) or get_localzone()
+        tz = given_timezone(timezone, start_date, end_date) or get_localzone()
+        self._changes = clock_changes(tz)
         self.start_date = convert_to_datetime(start_date, tz, "start_date")
         self.end_date = convert_to_datetime(end_date, tz, "end_date")
         self.jitter = checked_jitter(jitter)
-        compiled = _compile(
-            type(self),
-            tuple(
-                [
-                    None if value is None else str(value)
-                    for value in (year, month, day, week, day_of_week, hour, minute, second)
-                ]
-            ),
+        # As texts, since 1 and True are equal and do not mean the same; one by one, since a loop
+        # takes as long as all the rest.
+        if year is not None:
+            year = str(year)
+        if month is not None:
+            month = str(month)
+        if day is not None:
+            day = str(day)
+        if week is not None:
+            week = str(week)
+        if day_of_week is not None:
+            day_of_week = str(day_of_week)
+        if hour is not None:
+            hour = str(hour)
+        if minute is not None:
+            minute = str(minute)
+        if second is not None:
+            second = str(second)
+        self._fields: Sequence[BaseField]
+        self._fields, self._schedule, remarks = _compile(
+            type(self), year, month, day, week, day_of_week, hour, minute, second
         )
-        for remark in compiled.remarks:
+        for remark in remarks:
             warnings.warn(remark, DeprecationWarning, stacklevel=2)
-        self._fields: Sequence[BaseField] = compiled.fields
-        self._schedule = compiled.schedule
 
     @classmethod
     def from_crontab(
@@ -200,11 +218,10 @@ class CronTrigger(BaseTrigger):
     @property
     def timezone(self) -> tzinfo:
         """The zone of the local time that has to match."""
-        return self._timezone
+        return self._changes.timezone
 
     @timezone.setter
     def timezone(self, timezone: tzinfo) -> None:
-        self._timezone = timezone
         self._changes = clock_changes(timezone)
 
     def get_next_fire_time(
@@ -217,12 +234,12 @@ class CronTrigger(BaseTrigger):
         jittered = self._apply_jitter(fire_time, self.jitter, now)
         if self.end_date is None or jittered is None:
             return jittered
-        return min(jittered, self.end_date, key=_instant).astimezone(self._timezone)
+        return min(jittered, self.end_date, key=_instant).astimezone(self.timezone)
 
     def _next_on_grid(self, previous: datetime | None, now: datetime) -> datetime | None:
         schedule = self._schedule or self._compiled()
-        tz = self._timezone
         changes = self._changes
+        tz = changes.timezone
         if now.tzinfo is None:
             now = now.astimezone()
 
@@ -332,49 +349,81 @@ class CronTrigger(BaseTrigger):
         return f"<CronTrigger ({', '.join(options)}, timezone='{self.timezone}')>"
 
 
-class _Compiled(NamedTuple):
-    """What equal arguments of triggers come to."""
+@lru_cache(maxsize=2048)
+def _compile(
+    trigger_class: type[CronTrigger], *texts: str | None
+) -> tuple[tuple[BaseField, ...], Schedule, tuple[str, ...]]:
+    """Return what equal arguments of triggers come to: fields, schedule, and warnings.
 
-    fields: tuple[BaseField, ...]
-    schedule: Schedule
-    remarks: tuple[str, ...]
+    Programs have many triggers that differ, but on few sets of days, and at few times of day. So
+    these are remembered apart as well.
+    """
+    dates, times = texts[:5], texts[5:]
+    no_date, no_time = dates.count(None) == 5, times.count(None) == 3
+    date_fields, days, date_remarks = _compile_dates(trigger_class, dates, no_date or not no_time)
+    time_fields, hours, time_remarks = _compile_times(trigger_class, times, no_date and no_time)
+    return date_fields + time_fields, Schedule(days, hours), date_remarks + time_remarks
 
 
 @lru_cache(maxsize=2048)
-def _compile(trigger_class: type[CronTrigger], texts: tuple[str | None, ...]) -> _Compiled:
+def _compile_dates(
+    trigger_class: type[CronTrigger], texts: tuple[str | None, ...], open_end: bool
+) -> tuple[tuple[BaseField, ...], Days, tuple[str, ...]]:
+    expressions = _expressions(trigger_class.FIELD_NAMES[:5], texts, open_end)
+    fields, remarks = zip(*[_field(trigger_class, *given) for given in expressions], strict=True)
+    return fields, days_of(fields), sum(remarks, ())
+
+
+@lru_cache(maxsize=2048)
+def _compile_times(
+    trigger_class: type[CronTrigger], texts: tuple[str | None, ...], open_end: bool
+) -> tuple[tuple[BaseField, ...], Times, tuple[str, ...]]:
+    expressions = _expressions(trigger_class.FIELD_NAMES[5:], texts, open_end)
+    fields, tables, remarks = zip(
+        *[_time_field(trigger_class, *given) for given in expressions], strict=True
+    )
+    return fields, Times(*tables), sum(remarks, ())
+
+
+def _expressions(
+    names: Sequence[str], texts: Sequence[str | None], open_end: bool
+) -> Iterator[tuple[str, str | int, bool]]:
+    """Yield for each field its name, its expressions, and whether nobody gave them.
+
+    :param open_end: whether fields that are not given match everything even if none follows
+    """
     given = [at for at, text in enumerate(texts) if text is not None]
-    last_given = given[-1] if given else len(texts)
-    fields: list[BaseField] = []
-    remarks: list[str] = []
-    for at, (name, text) in enumerate(zip(trigger_class.FIELD_NAMES, texts, strict=True)):
+    last_given = len(texts) if open_end else max(given, default=-1)
+    for at, (name, text) in enumerate(zip(names, texts, strict=True)):
         if text is not None:
-            field, ignored = _given_field(trigger_class, name, text)
-            remarks += ignored
+            yield name, text, False
         else:
-            field = _default_field(trigger_class, name, at < last_given)
-        fields.append(field)
-    return _Compiled(tuple(fields), schedule_of(fields), tuple(remarks))
+            yield name, "*" if at < last_given else DEFAULT_VALUES[name], True
 
 
 @lru_cache(maxsize=2048)
-def _given_field(
-    trigger_class: type[CronTrigger], name: str, text: str
+def _field(
+    trigger_class: type[CronTrigger], name: str, expressions: str | int, is_default: bool
 ) -> tuple[BaseField, tuple[str, ...]]:
     field_class = trigger_class.FIELDS_MAP[name]
+    if is_default:
+        return field_class(name, expressions, is_default=True), ()
     remarks = tuple(
         f"{str(expression) + rest!r} in the field {name!r} is read as {str(expression)!r}: "
         f"{rest!r} looks as if it meant more, but is ignored. Write {str(expression)!r}, or an "
         "expression for what is meant; a later release will refuse this one"
-        for expression, rest in field_class.read(name, text)
+        for expression, rest in field_class.read(name, expressions)
         if rest
     )
-    return field_class(name, text), remarks
+    return field_class(name, expressions), remarks
 
 
-@lru_cache(maxsize=256)
-def _default_field(trigger_class: type[CronTrigger], name: str, before_given: bool) -> BaseField:
-    expression = "*" if before_given else DEFAULT_VALUES[name]
-    return trigger_class.FIELDS_MAP[name](name, expression, is_default=True)
+@lru_cache(maxsize=1024)
+def _time_field(
+    trigger_class: type[CronTrigger], name: str, expressions: str | int, is_default: bool
+) -> tuple[BaseField, bytes, tuple[str, ...]]:
+    field, remarks = _field(trigger_class, name, expressions, is_default)
+    return field, next_values(field), remarks
 
 
 def _instant(moment: datetime) -> datetime:

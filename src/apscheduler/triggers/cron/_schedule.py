@@ -22,6 +22,7 @@ V = TypeVar("V")
 _MOST_MONTHS = 2400
 _MOST_REMEMBERED = 2048
 _SECOND = timedelta(seconds=1)
+_EVERY_HOUR = bytes(range(25))
 
 
 class Days(dict[int, int]):
@@ -105,33 +106,53 @@ class Days(dict[int, int]):
             year, month = year + 1, 0
 
 
+class Times:
+    """The times of day that match, as what `next_values` returns for each field."""
+
+    __slots__ = (
+        "first_hour",
+        "first_minute",
+        "first_second",
+        "hours",
+        "minutes",
+        "never",
+        "restricted",
+        "seconds",
+    )
+
+    def __init__(self, hours: bytes, minutes: bytes, seconds: bytes) -> None:
+        self.hours = hours
+        self.minutes = minutes
+        self.seconds = seconds
+        self.first_hour = hours[0]
+        self.first_minute = minutes[0]
+        self.first_second = seconds[0]
+        self.never = self.first_hour == 24 or max(self.first_minute, self.first_second) == 60
+        """Whether one of the fields matches nothing."""
+        self.restricted = hours != _EVERY_HOUR
+        """Whether there is an hour that does not match."""
+
+
 class Schedule:
     """The local times that match, and the instants at which a zone's clocks show them.
 
+    There is one for each trigger that differs from all others, so it only refers to what many
+    of them have in common.
+
     :param days: the days that match
-    :param fields: the fields hour, minute and second
+    :param times: the times of day that match
     """
 
-    __slots__ = (
-        "_days",
-        "_first_hour",
-        "_first_minute",
-        "_first_second",
-        "_hours",
-        "_minutes",
-        "_seconds",
-        "restricted",
-    )
+    __slots__ = ("_days", "_times")
 
-    def __init__(self, days: Days, fields: Sequence[BaseField]) -> None:
-        self._hours, self._minutes, self._seconds = map(_next_values, fields)
-        self._first_hour = self._hours[0]
-        self._first_minute = self._minutes[0]
-        self._first_second = self._seconds[0]
-        some_time = self._first_hour < 24 and max(self._first_minute, self._first_second) < 60
-        self._days = days if some_time else Days.none()
-        self.restricted = self._hours != bytes(range(25))
+    def __init__(self, days: Days, times: Times) -> None:
+        self._days = Days.none() if times.never else days
+        self._times = times
+
+    @property
+    def restricted(self) -> bool:
         """Whether there is an hour that does not match."""
+        return self._times.restricted
 
     def next(
         self,
@@ -147,25 +168,25 @@ class Schedule:
 
         ``second`` may be 60. The answer is naive or carries ``tz``.
         """
-        days = self._days
+        days, times = self._days, self._times
         key = year * 12 + month - 1
         mask = days[key] >> day
         if mask & 1:
-            hours, minutes = self._hours, self._minutes
+            hours, minutes = times.hours, times.minutes
             next_hour = hours[hour]
             if next_hour == hour:
                 next_minute = minutes[minute]
                 if next_minute == minute:
-                    next_second = self._seconds[second]
+                    next_second = times.seconds[second]
                     if next_second < 60:
                         return datetime(year, month, day, hour, minute, next_second, 0, tz)
                     next_minute = minutes[minute + 1]
                 if next_minute < 60:
-                    return datetime(year, month, day, hour, next_minute, self._first_second, 0, tz)
+                    return datetime(year, month, day, hour, next_minute, times.first_second, 0, tz)
                 next_hour = hours[hour + 1]
             if next_hour < 24:
                 return datetime(
-                    year, month, day, next_hour, self._first_minute, self._first_second, 0, tz
+                    year, month, day, next_hour, times.first_minute, times.first_second, 0, tz
                 )
 
         mask &= ~1
@@ -179,9 +200,9 @@ class Schedule:
             year,
             month,
             day + (mask & -mask).bit_length() - 1,
-            self._first_hour,
-            self._first_minute,
-            self._first_second,
+            times.first_hour,
+            times.first_minute,
+            times.first_second,
             0,
             tz,
         )
@@ -296,7 +317,7 @@ def _values(field: BaseField) -> Sequence[int]:
     return values[0] if len(values) == 1 else sorted(set().union(*values))
 
 
-def _next_values(field: BaseField) -> bytes:
+def next_values(field: BaseField) -> bytes:
     """Return for each value, and for the one after the last, the next that matches.
 
     Where none is left, that is the number after the field's maximum.
@@ -318,15 +339,24 @@ _schedules: dict[tuple[str, ...], Schedule] = {}
 
 def schedule_of(fields: Sequence[BaseField]) -> Schedule:
     """Return the schedule of a trigger's eight fields, shared by all that have equal ones."""
-    # Not the text of the fields: in it, "0-0/1" looks like "0/1".
-    key = tuple([repr(field.expressions) for field in fields])
+    key = _key_of(fields)
     schedule = _schedules.get(key)
     if schedule is None:
-        days = _days.get(key[:5])
-        if days is None:
-            days = _remember(_days, key[:5], Days(fields[:5]))
-        schedule = _remember(_schedules, key, Schedule(days, fields[5:]))
+        times = Times(*map(next_values, fields[5:]))
+        schedule = _remember(_schedules, key, Schedule(days_of(fields[:5]), times))
     return schedule
+
+
+def days_of(fields: Sequence[BaseField]) -> Days:
+    """Return the days of the first five fields, shared by all that have equal ones."""
+    key = _key_of(fields)
+    days = _days.get(key)
+    return _remember(_days, key, Days(fields)) if days is None else days
+
+
+def _key_of(fields: Sequence[BaseField]) -> tuple[str, ...]:
+    # Not the text of the fields: in it, "0-0/1" looks like "0/1".
+    return tuple([repr(field.expressions) for field in fields])
 
 
 def _remember(cache: dict[K, V], key: K, value: V) -> V:

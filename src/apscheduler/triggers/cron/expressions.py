@@ -146,12 +146,12 @@ class RangeExpression(AllExpression):
         return f"{values}/{self.step}" if self.step else values
 
     def __repr__(self) -> str:
-        args = [str(self.first)]
-        if self.step or (self.last is not None and self.last != self.first):
-            args.append(str(self.last))
+        name, first, last = type(self).__name__, self.first, self.last
         if self.step:
-            args.append(str(self.step))
-        return f"{type(self).__name__}({', '.join(args)})"
+            return f"{name}({first}, {last}, {self.step})"
+        if last is None or last == first:
+            return f"{name}({first})"
+        return f"{name}({first}, {last})"
 
 
 class _NameRangeExpression(RangeExpression):
