@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
@@ -367,18 +367,18 @@ def _compile(
 
 @lru_cache(maxsize=2048)
 def _compile_dates(
-    trigger_class: type[CronTrigger], texts: tuple[str | None, ...], open_end: bool
+    trigger_class: type[CronTrigger], texts: tuple[str | None, ...], followed: bool
 ) -> tuple[tuple[BaseField, ...], Days, tuple[str, ...]]:
-    expressions = _expressions(trigger_class.FIELD_NAMES[:5], texts, open_end)
+    expressions = _expressions(trigger_class.FIELD_NAMES[:5], texts, followed)
     fields, remarks = zip(*[_field(trigger_class, *given) for given in expressions], strict=True)
     return fields, days_of(fields), sum(remarks, ())
 
 
 @lru_cache(maxsize=2048)
 def _compile_times(
-    trigger_class: type[CronTrigger], texts: tuple[str | None, ...], open_end: bool
+    trigger_class: type[CronTrigger], texts: tuple[str | None, ...], followed: bool
 ) -> tuple[tuple[BaseField, ...], Times, tuple[str, ...]]:
-    expressions = _expressions(trigger_class.FIELD_NAMES[5:], texts, open_end)
+    expressions = _expressions(trigger_class.FIELD_NAMES[5:], texts, followed)
     fields, tables, remarks = zip(
         *[_time_field(trigger_class, *given) for given in expressions], strict=True
     )
@@ -386,19 +386,21 @@ def _compile_times(
 
 
 def _expressions(
-    names: Sequence[str], texts: Sequence[str | None], open_end: bool
-) -> Iterator[tuple[str, str | int, bool]]:
-    """Yield for each field its name, its expressions, and whether nobody gave them.
+    names: Sequence[str], texts: Sequence[str | None], followed: bool
+) -> list[tuple[str, str | int, bool]]:
+    """Return for each field its name, its expressions, and whether nobody gave them.
 
-    :param open_end: whether fields that are not given match everything even if none follows
+    :param followed: whether a field after these is given, or none at all
     """
-    given = [at for at, text in enumerate(texts) if text is not None]
-    last_given = len(texts) if open_end else max(given, default=-1)
-    for at, (name, text) in enumerate(zip(names, texts, strict=True)):
+    found: list[tuple[str, str | int, bool]] = []
+    for name, text in zip(reversed(names), reversed(texts), strict=True):
         if text is not None:
-            yield name, text, False
+            found.append((name, text, False))
+            followed = True
         else:
-            yield name, "*" if at < last_given else DEFAULT_VALUES[name], True
+            found.append((name, "*" if followed else DEFAULT_VALUES[name], True))
+    found.reverse()
+    return found
 
 
 @lru_cache(maxsize=2048)
