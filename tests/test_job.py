@@ -120,7 +120,7 @@ def test_a_scheduler_makes_a_job_as_the_class_does(scheduler, name, policy):
 def test_ids_that_are_made_up_are_all_different_and_sort_by_the_time_they_were_made(scheduler):
     ids = [Job(scheduler, func=noop, args=(), kwargs={}).id for _ in range(1000)]
     assert all(re.fullmatch("[0-9a-f]{32}", id) for id in ids)
-    assert {uuid.UUID(id).version for id in ids} == {7}
+    assert {(uuid.UUID(id).version, uuid.UUID(id).variant) for id in ids} == {(7, uuid.RFC_4122)}
     assert sorted(set(ids)) == ids
 
 

@@ -11,6 +11,10 @@ from apscheduler.clock import SYSTEM_CLOCK
 _ids: list[str] = []
 _IDS_DRAWN = 256
 _last_drawn = 0
+#: Bytes of these ids: the version, before a number that tells apart those that were drawn at once.
+_VERSION, _COUNT = b"\x70" * _IDS_DRAWN, bytes(range(_IDS_DRAWN))
+#: Puts the variant, two bits, in the place of as many random ones.
+_VARIANT = bytes(0x80 | byte & 0x3F for byte in range(256))
 if hasattr(os, "register_at_fork"):
     # Two processes must not draw the same.
     os.register_at_fork(after_in_child=_ids.clear)
@@ -34,9 +38,12 @@ def _draw_ids() -> list[str]:
     global _last_drawn
     milliseconds = int(SYSTEM_CLOCK.now().timestamp() * 1000)
     _last_drawn = milliseconds = max(milliseconds, _last_drawn + 1)
-    digits = os.urandom(8 * _IDS_DRAWN).hex()
-    # The variant, two bits, takes the place of as many random ones.
-    return [
-        f"{milliseconds:012x}7{count:03x}{'89ab'[count % 4]}{digits[16 * count : 16 * count + 15]}"
-        for count in range(_IDS_DRAWN)
-    ]
+    # All at once: to format one id after the other takes four times as long.
+    ids = bytearray(os.urandom(16 * _IDS_DRAWN))
+    for place, byte in enumerate(milliseconds.to_bytes(6, "big")):
+        ids[place::16] = bytes((byte,)) * _IDS_DRAWN
+    ids[6::16] = _VERSION
+    ids[7::16] = _COUNT
+    ids[8::16] = ids[8::16].translate(_VARIANT)
+    digits = ids.hex()
+    return [digits[first : first + 32] for first in range(0, len(digits), 32)]
