@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Self
 
 from apscheduler._ids import new_id
@@ -87,7 +87,7 @@ class Job:
     # For a job store that keeps the object itself.
     _born: datetime | None
     _due: float | None
-    _incarnation: str
+    _incarnation: str  # Empty where no store keeps it.
     _last_slot: datetime | None
     _version: int
     args: Iterable[Any]
@@ -107,6 +107,7 @@ class Job:
         self._scheduler = scheduler
         self._jobstore_alias = None
         self._options = None
+        self._incarnation = ""
         self._modify(id=id or new_id(), **kwargs)
 
     @classmethod
@@ -117,8 +118,8 @@ class Job:
         trigger: BaseTrigger,
         executor: str,
         func: Callable[..., Any] | str,
-        args: Iterable[Any],
-        kwargs: Mapping[str, Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
         name: str | None,
         policy: Mapping[str, Any],
         defaults: Mapping[str, Any],
@@ -135,15 +136,16 @@ class Job:
         job._scheduler = scheduler
         job._jobstore_alias = None
         job._options = None
+        job._incarnation = ""
         job.id = _approve_id(id) if id else new_id()
         called, job.func_ref = _approve_func(func)
         job.func = called
-        job.args = _approve_args(args)
-        job.kwargs = _approve_kwargs(kwargs)
-        check_callable_args(called, job.args, job.kwargs)
+        job.args = args
+        job.kwargs = kwargs
+        check_callable_args(called, args, kwargs)
         job.name = get_callable_name(called) if name is None else _approve_name(name)
         job.trigger = _approve_trigger(trigger)
-        job.executor = _approve_executor(executor)
+        job.executor = executor if type(executor) is str else _approve_executor(executor)
         job._apply(defaults)
         if policy:
             job._apply(job._approve(policy))
@@ -256,6 +258,14 @@ class Job:
         for attribute, value in approved.items():
             setattr(self, attribute, value)
 
+    def _has_policy(self) -> bool:
+        """Tell whether nothing is left that `_complete` might set."""
+        try:
+            self.misfire_grace_time, self.coalesce, self.max_instances  # noqa: B018
+        except AttributeError:
+            return False
+        return True
+
     def _complete(self, defaults: Mapping[str, Any]) -> None:
         """Set those of some approved attributes that are not set yet; cannot fail."""
         for attribute, value in defaults.items():
@@ -358,6 +368,7 @@ class Job:
                 f"Job has version {version}, but only version {STATE_VERSION} can be handled"
             )
         self._options = None  # They are kept beside the state, which is that of 3.x.
+        self._incarnation = ""
         self.id = state["id"]
         self.func_ref = state["func"]
         self.func = ref_to_obj(state["func"])
@@ -399,6 +410,10 @@ def _approve_func(value: Any) -> tuple[Callable[..., Any], str | None]:
 
 
 def _reference_to(func: Callable[..., Any]) -> str | None:
+    if type(func) is FunctionType:  # nearly always, and of a module
+        module, name = func.__module__, func.__qualname__
+        if name.isidentifier() and getattr(sys.modules.get(module), name, None) is func:
+            return _reference(module, name)
     try:
         reference = obj_to_ref(func)
     except (ValueError, AttributeError):  # methods of built-in types know no module
@@ -406,9 +421,14 @@ def _reference_to(func: Callable[..., Any]) -> str | None:
     return _shared(reference) if _leads_to(reference, func) else None
 
 
+# One text for all jobs of a function.
+@lru_cache(maxsize=1024)
+def _reference(module: str, name: str) -> str:
+    return f"{module}:{name}"
+
+
 @lru_cache(maxsize=1024)
 def _shared(reference: str) -> str:
-    """Return one text for all jobs of a function."""
     return reference
 
 

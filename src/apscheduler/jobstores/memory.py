@@ -79,7 +79,10 @@ class MemoryJobStore(ClaimingJobStore):
                 raise ConflictingIdError(job.id)
             if self._incarnation is None:
                 self._incarnation = self._new_incarnation()
-            self._schedule(self._take_in(job, self._incarnation, born))
+            job = self._take_in(job, self._incarnation, born)
+            if job.next_run_time is not None:
+                job._due = due = job.next_run_time.timestamp()
+                self._queue.push((due, job.id))
 
     def update_job(self, job: Job, born: datetime | None = None) -> None:
         with self._lock:

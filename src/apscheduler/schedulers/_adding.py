@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 
 from apscheduler import _engine
 from apscheduler._config import Plugin, load_plugin
+from apscheduler._holds import Holds
 from apscheduler.events import EVENT_JOB_ADDED, JobEvent
 from apscheduler.job import Job
 from apscheduler.runs import JobChange, JobChangeKind
@@ -115,7 +116,11 @@ class AddMethods(StoreMethods):
             recover,
             trigger_args,
         )
-        if self._is_stopped() and self._add_pending([(job, jobstore, replace_existing)]):
+        if (
+            self.state == STATE_STOPPED
+            and self._is_stopped()
+            and self._add_pending([(job, jobstore, replace_existing)])
+        ):
             return job
         self._real_add_job(job, jobstore, replace_existing)
         return job
@@ -300,7 +305,7 @@ class AddMethods(StoreMethods):
             holds.announce(job.id)
         try:
             self._store_job(job, jobstore_alias, replace_existing, keep_phase, now)
-            self._tell_of_added(job, jobstore_alias, keep_phase, heard)
+            self._tell_of_added(job, jobstore_alias, holds, keep_phase, heard)
         finally:
             if announcing:
                 holds.announced(job.id)
@@ -309,22 +314,27 @@ class AddMethods(StoreMethods):
     def _complete(self, now: datetime, job: Job) -> bool:
         """Set what is unset of a job; return whether its trigger said when it runs first."""
         keep_phase = not hasattr(job, "next_run_time")
-        defaults = self._approved_defaults()
+        # A job that was made while the scheduler was running has them already.
+        defaults = {} if job._has_policy() else self._approved_defaults()
         if keep_phase:
             first = _engine.first_fire_time(job.trigger, now.astimezone(self.timezone))
             if first is not None and first.tzinfo is None:
                 first = convert_to_datetime(first, self.timezone, "next_run_time")
             job.next_run_time = first
-        job._complete(defaults)
+        if defaults:
+            job._complete(defaults)
         return keep_phase
 
-    def _tell_of_added(self, job: Job, alias: str, keep_phase: bool, heard: bool) -> None:
-        self._loop.holds(alias).forget(job.id)
+    def _tell_of_added(
+        self, job: Job, alias: str, holds: Holds, keep_phase: bool, heard: bool
+    ) -> None:
+        holds.forget(job.id)
         if job.next_run_time is None and keep_phase:
             self._warn_exhausted(job)
         if heard:
             self._dispatch_event(JobEvent(EVENT_JOB_ADDED, job.id, alias))
-        self._log(logging.INFO, 'Added job "%s" to job store "%s"', job.name, alias)
+        if self._logger.isEnabledFor(logging.INFO):
+            self._log(logging.INFO, 'Added job "%s" to job store "%s"', job.name, alias)
 
     def _really_add_jobs(self, made: list[tuple[Job, str]], replace_existing: bool) -> None:
         """Complete jobs, put them into their job stores and tell of them."""
@@ -354,7 +364,7 @@ class AddMethods(StoreMethods):
         first = min((job for job, _ in jobs if job.next_run_time), key=_by_time, default=None)
         try:
             for job, keep_phase in self._store_jobs(alias, jobs, replace_existing, born):
-                self._tell_of_added(job, alias, keep_phase, heard)
+                self._tell_of_added(job, alias, holds, keep_phase, heard)
         finally:
             for job_id in announced:
                 holds.announced(job_id)

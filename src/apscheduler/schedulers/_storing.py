@@ -79,7 +79,8 @@ class StoreMethods(FindMethods):
             raise
         if kind is not None:
             self._loop.leftovers.note(alias, JobChange(job.id, born, kind, job.next_run_time))
-        self._note_paused(alias, job, keep_phase, born)
+        if job.next_run_time is None:
+            self._note_paused(alias, job, keep_phase, born)
 
     def _put(
         self,
