@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from threading import Thread
 
 import pytest
 
 from apscheduler.job import Job
+from apscheduler.jobstores._ledger import MAX_UNFILED, Ledger
 from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.runs import (
     Due,
@@ -28,6 +30,7 @@ from apscheduler.testing.decisions import opening, run_for
 from job_kit import NOON, at, growth, make_job
 
 S = RunState
+PATIENCE = 20
 EVERYTHING = RunQuery(limit=1_000_000)
 
 
@@ -53,6 +56,22 @@ def end_run(store: MemoryJobStore, job_id: str, number: int, state: RunState) ->
     transition = Transition(run, state, at(number))
     assert store.apply([transition]) == [True]
     return moved(run, transition)
+
+
+def test_runs_end_without_waiting_for_whoever_files_others() -> None:
+    ledger = Ledger(lambda job_id: True)
+    runs = [run_for(make_job(id="j"), at(number), "") for number in range(MAX_UNFILED + 10)]
+    ledger.record(runs)
+    ended: list[bool] = []
+
+    def end() -> None:
+        ended.extend(ledger.apply(Transition(run, S.SUCCEEDED, at(1))) for run in runs[1:])
+
+    worker = Thread(target=end, daemon=True)
+    with ledger._lock:
+        worker.start()
+        worker.join(PATIENCE)
+    assert ended == [True] * (MAX_UNFILED + 9)
 
 
 # -- history ------------------------------------------------------------------------------------

@@ -6,15 +6,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
-from apscheduler.runs import Run, RunKind, RunState
+from apscheduler.runs import Run, RunKind, RunState, Transition
 
 RUNS_PER_JOB = 100
 RUNS_IN_ALL = 10_000
 
 # A Run as a plain tuple of its fields, states and kinds as text. The garbage collector need not
 # look at such a tuple, and among a hundred thousand jobs that is most of what keeping Runs costs.
-_Packed = tuple[Any, ...]
-_ID, _STATE = 0, 2
+Packed = tuple[Any, ...]
+ID, JOB_ID, _STATE = 0, 1, 2
 
 _SUCCESSES = frozenset({RunState.SUCCEEDED.value})
 _FAILURES = frozenset({RunState.FAILED.value, RunState.TIMED_OUT.value, RunState.LOST.value})
@@ -26,21 +26,21 @@ class _History:
     __slots__ = ("ended", "failure", "success")
 
     def __init__(self) -> None:
-        self.ended: list[_Packed] = []
-        self.success: _Packed | None = None
-        self.failure: _Packed | None = None
+        self.ended: list[Packed] = []
+        self.success: Packed | None = None
+        self.failure: Packed | None = None
 
-    def add(self, packed: _Packed) -> None:
+    def add(self, packed: Packed) -> None:
         self.ended.append(packed)
         self.remember(packed)
 
-    def remember(self, packed: _Packed) -> None:
+    def remember(self, packed: Packed) -> None:
         if packed[_STATE] in _SUCCESSES:
             self.success = packed
         elif packed[_STATE] in _FAILURES:
             self.failure = packed
 
-    def __iter__(self) -> Iterator[_Packed]:
+    def __iter__(self) -> Iterator[Packed]:
         for last in (self.success, self.failure):
             if last is not None and last not in self.ended:
                 yield last
@@ -59,21 +59,21 @@ class Archive:
         # Which Runs count, oldest first, with the ids of their jobs.
         self._order: OrderedDict[str, str] = OrderedDict()
         # Most jobs of many have ended once or never: for one Run there is no history.
-        self._by_job: dict[str, _Packed | _History] = {}
+        self._by_job: dict[str, Packed | _History] = {}
 
-    def add(self, run: Run) -> None:
+    def add(self, packed: Packed) -> None:
         """Keep an ended Run, in place of the oldest one if need be."""
-        packed = _pack(run)
-        known = self._by_job.get(run.job_id)
-        self._order[run.id] = run.job_id
+        run_id, job_id = packed[ID], packed[JOB_ID]
+        known = self._by_job.get(job_id)
+        self._order[run_id] = job_id
         if known is None:
-            self._by_job[run.job_id] = packed
+            self._by_job[job_id] = packed
         else:
             if isinstance(known, tuple):
-                known = self._by_job[run.job_id] = self._history_of(known)
+                known = self._by_job[job_id] = self._history_of(known)
             known.add(packed)
             if len(known.ended) > RUNS_PER_JOB:
-                del self._order[known.ended.pop(0)[_ID]]
+                del self._order[known.ended.pop(0)[ID]]
         if len(self._order) > RUNS_IN_ALL:
             self._drop_oldest()
 
@@ -92,7 +92,7 @@ class Archive:
         """Let go of what was kept only because the job existed."""
         known = self._by_job.get(job_id)
         if isinstance(known, tuple):
-            if known[_ID] not in self._order:
+            if known[ID] not in self._order:
                 del self._by_job[job_id]
         elif known is not None:
             if known.ended:
@@ -100,10 +100,10 @@ class Archive:
             else:
                 del self._by_job[job_id]
 
-    def _history_of(self, packed: _Packed) -> _History:
+    def _history_of(self, packed: Packed) -> _History:
         history = _History()
         history.remember(packed)
-        if packed[_ID] in self._order:
+        if packed[ID] in self._order:
             history.ended.append(packed)
         return history
 
@@ -122,7 +122,8 @@ class Archive:
             del self._by_job[job_id]
 
 
-def _pack(run: Run) -> _Packed:
+def packed(run: Run) -> Packed:
+    """Return an ended Run as a tuple."""
     return (
         run.id,
         run.job_id,
@@ -147,6 +148,32 @@ def _pack(run: Run) -> _Packed:
     )
 
 
-def _unpack(packed: _Packed) -> Run:
+def packed_after(run: Run, transition: Transition) -> Packed:
+    """Return ``packed(moved(run, transition))`` for one that ends, without making that Run."""
+    return (
+        run.id,
+        run.job_id,
+        transition.after._value_,
+        run.kind._value_,
+        run.scheduled_at,
+        run.first_scheduled_at,
+        run.opened_at,
+        run.batch,
+        run.job_name,
+        run.jobstore,
+        run.executor,
+        run.node,
+        run.incarnation,
+        run.count,
+        run.attempt,
+        None,
+        transition.started_at or run.started_at,
+        transition.ended_at,
+        transition.reason,
+        transition.error,
+    )
+
+
+def _unpack(packed: Packed) -> Run:
     run_id, job_id, state, kind, *rest = packed
     return Run(cast("str", run_id), cast("str", job_id), RunState(state), RunKind(kind), *rest)

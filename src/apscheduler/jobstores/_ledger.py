@@ -10,7 +10,7 @@ from heapq import heappop, heappush, nlargest
 from threading import RLock
 from typing import TYPE_CHECKING, cast
 
-from apscheduler.jobstores._archive import Archive
+from apscheduler.jobstores._archive import ID, JOB_ID, Archive, Packed, packed, packed_after
 from apscheduler.runs import (
     LIVE_STATES,
     NOTHING_LIVE,
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 #: How many changes are kept of a job, and of how many jobs.
 CHANGES_PER_JOB, JOBS_WITH_CHANGES = 100, 1_000
-#: How many ended Runs wait to be filed at most.
-MAX_UNFILED = 2_000
+#: How many ended Runs wait to be filed, unless somebody else is at it.
+MAX_UNFILED = 250
 #: How many are filed before somebody else gets a turn: of an event loop, nobody may hold it up.
 FILED_AT_ONCE = 1_000
 
@@ -52,7 +52,8 @@ class Ledger:
         self._live: dict[str, Run] = {}
         # Nearly every job has one live Run at most: only of several there is a dict.
         self._live_of_job: dict[str, Run | dict[str, Run]] = {}
-        self._unfiled: deque[tuple[Run, Transition]] = deque()
+        # Packed at once: three objects for each would be in the garbage collector's way.
+        self._unfiled: deque[Packed] = deque()
         self._attention: list[tuple[datetime, str]] = []
         self._archive = Archive(is_stored)
         # The job that was changed last comes last.
@@ -85,8 +86,8 @@ class Ledger:
         if kept is None:
             return False
         unfiled = self._unfiled
-        unfiled.append((kept, transition))
-        if not self._live or len(unfiled) > MAX_UNFILED:
+        unfiled.append(packed_after(kept, transition))
+        if len(unfiled) > MAX_UNFILED or not self._live:
             self._file_some()
         return True
 
@@ -153,8 +154,11 @@ class Ledger:
 
     def _file_some(self) -> None:
         """Put Runs that have ended where they belong, as many as take no time to speak of."""
-        with self._lock:
-            self._file(FILED_AT_ONCE)
+        if self._lock.acquire(blocking=not self._live):
+            try:
+                self._file(FILED_AT_ONCE)
+            finally:
+                self._lock.release()
 
     def job_removed(self, job_id: str) -> None:
         """Let go of what was kept only because the job existed."""
@@ -181,14 +185,14 @@ class Ledger:
         # Those that have ended, but are not filed yet, still stand there.
         return [run for run in list(runs) if run is not None and run.id in self._live]
 
-    def _no_longer_live(self, run: Run) -> None:
-        known = self._live_of_job.get(run.job_id)
+    def _no_longer_live(self, job_id: str, run_id: str) -> None:
+        known = self._live_of_job.get(job_id)
         if isinstance(known, dict):
-            known.pop(run.id, None)
+            known.pop(run_id, None)
             if not known:
-                del self._live_of_job[run.job_id]
-        elif known is not None and known.id == run.id:
-            del self._live_of_job[run.job_id]
+                del self._live_of_job[job_id]
+        elif known is not None and known.id == run_id:
+            del self._live_of_job[job_id]
 
     def _replace(self, before: Run, transition: Transition) -> bool:
         kept = self._take(before)
@@ -200,7 +204,7 @@ class Ledger:
         if after.state in LIVE_STATES:
             self._open(after)
         else:
-            self._no_longer_live(after)
+            self._no_longer_live(after.job_id, after.id)
             self._keep(after)
         return True
 
@@ -218,14 +222,14 @@ class Ledger:
 
     def _keep(self, run: Run) -> None:
         self._file()  # What ended before it comes before it.
-        self._archive.add(run)
+        self._archive.add(packed(run))
 
     def _file(self, at_most: int = sys.maxsize) -> None:
         unfiled, archive = self._unfiled, self._archive
         for _ in range(min(at_most, len(unfiled))):
-            kept, transition = unfiled.popleft()
-            self._no_longer_live(kept)
-            archive.add(moved(kept, transition))
+            ended = unfiled.popleft()
+            self._no_longer_live(ended[JOB_ID], ended[ID])
+            archive.add(ended)
 
     def _first_to_attend(self) -> Run | None:
         """Return the waiting Run that needs attention first."""
