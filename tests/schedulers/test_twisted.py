@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from apscheduler import current_run, events
 from apscheduler.executors.debug import DebugExecutor
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers import SchedulerNotRunningError
 from apscheduler.schedulers.twisted import TwistedScheduler
 from programs import Program
@@ -149,7 +150,7 @@ def test_a_job_in_line_that_closes_the_scheduler_ends_the_turn_it_is_in(
     host.scheduler.resume()
     host.stopped.next()
     # What had been claimed by then is run.
-    assert len(ran) == 100
+    assert len(ran) == MemoryJobStore.claim_limit
 
 
 def test_the_reactor_waits_for_a_scheduler_that_is_closed_at_its_end() -> None:

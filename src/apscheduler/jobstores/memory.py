@@ -25,6 +25,11 @@ class MemoryJobStore(ClaimingJobStore):
     changing and claiming a job cost O(log n).
     """
 
+    # A claim makes eight objects for each job, which do not live long. Of few jobs at once they
+    # are gone before the garbage collector comes, after 700 new ones; else it moves them to where
+    # only a look at all jobs finds them again, which holds up an event loop for long.
+    claim_limit = 50
+
     def __init__(self) -> None:
         super().__init__()
         self._begin()
