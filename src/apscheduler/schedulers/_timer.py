@@ -20,7 +20,7 @@ from apscheduler.schedulers._core import STATE_STOPPED, seconds_given
 from apscheduler.schedulers.base import BaseScheduler
 
 #: Seconds for which due jobs are handed over before others in the event loop get a turn.
-SLICE = 0.002
+SLICE = 0.001
 
 
 def run_on_host(method: Callable[..., Any]) -> Callable[..., None]:
