@@ -9,7 +9,6 @@ import logging
 import math
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import tzinfo
-from importlib import import_module
 from typing import Any, Literal, Protocol, TypeVar
 
 from apscheduler._values import value
@@ -86,6 +85,8 @@ class BuiltIn:
 
         :raises ImportError: if what its module needs is not installed
         """
+        from importlib import import_module
+
         module, _, name = self._reference.partition(":")
         return getattr(import_module(module), name)
 

@@ -15,7 +15,6 @@ from apscheduler import _engine
 from apscheduler._foreign import Submissions, as_submitted, outcome_for, outcomes_of
 from apscheduler._house import House, Voice
 from apscheduler._notices import Notices
-from apscheduler._scribe import Scribe
 from apscheduler._work import End, Work
 from apscheduler.clock import SystemClock
 from apscheduler.executors._invoke import current_run_id
@@ -38,6 +37,7 @@ from apscheduler.runs import (
 )
 
 if TYPE_CHECKING:
+    from apscheduler._scribe import Scribe
     from apscheduler.clock import Clock
     from apscheduler.events import JobExecutionEvent
     from apscheduler.jobstores.base import ClaimingJobStore
@@ -331,6 +331,9 @@ class Runner:
         alias, key = work.alias, (work.alias, id(work.store))
         scribe = self._scribes.get(key)
         if scribe is None:
+            # Stores in memory need none.
+            from apscheduler._scribe import Scribe
+
             failed = partial(self._not_written, alias, work.store)
             scribe = Scribe(f"APScheduler-{alias}", self._write_ends, failed)
             scribe = self._scribes.setdefault(key, scribe)

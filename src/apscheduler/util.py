@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from functools import partial
-from importlib import import_module
 from types import FunctionType, MethodType
-from typing import Any, Final, overload
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Any, Final, TypeGuard, overload
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 __all__ = (
     "asbool",
@@ -107,10 +108,10 @@ def astimezone(obj: str | tzinfo | None) -> tzinfo | None:
         ``local``, which cannot be stored
     :raises TypeError: if ``obj`` is neither a text nor a tzinfo
     """
-    if obj is None or obj is UTC or isinstance(obj, ZoneInfo):
+    if obj is None or obj is UTC or _is_zone_info(obj):
         return obj
     if isinstance(obj, str):
-        return UTC if obj == "UTC" else ZoneInfo(obj)
+        return UTC if obj == "UTC" else _zone_info(obj)
     if not isinstance(obj, tzinfo):
         raise TypeError(f"Expected tzinfo, got {type(obj).__name__} instead")
 
@@ -122,11 +123,22 @@ def astimezone(obj: str | tzinfo | None) -> tzinfo | None:
     if hasattr(obj, "zone"):
         name: str | None = obj.zone
         if name:
-            return ZoneInfo(name)
+            return _zone_info(name)
         offset = obj.utcoffset(None)
         if offset is not None:
             return timezone(offset)
     return obj
+
+
+def _is_zone_info(obj: object) -> TypeGuard[ZoneInfo]:
+    # Where nobody has imported it, there is none; and where all is in UTC, nobody needs to.
+    return isinstance(obj, getattr(sys.modules.get("zoneinfo"), "ZoneInfo", ()))
+
+
+def _zone_info(key: str) -> ZoneInfo:
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(key)
 
 
 def get_localzone() -> tzinfo:
@@ -275,7 +287,7 @@ def datetime_repr(dateval: datetime | None) -> str:
 
 def timezone_repr(timezone: tzinfo) -> str:
     """Return the key of a `zoneinfo.ZoneInfo`, and the ``repr`` of any other zone."""
-    return str(timezone) if isinstance(timezone, ZoneInfo) else repr(timezone)
+    return str(timezone) if _is_zone_info(timezone) else repr(timezone)
 
 
 def timedelta_seconds(delta: timedelta) -> float:
@@ -344,6 +356,8 @@ def ref_to_obj(ref: str) -> Any:
         # To ask for an import takes longer than all the rest; but one that another thread is at
         # must be waited for.
         if obj is None or getattr(getattr(obj, "__spec__", None), "_initializing", False):
+            from importlib import import_module
+
             obj = import_module(module_name)
     except ImportError as exc:
         raise LookupError(f"Error resolving reference {ref}: could not import module") from exc

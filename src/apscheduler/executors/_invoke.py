@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -219,6 +218,8 @@ def _clear_frames(place: TracebackType | None) -> None:
 
 
 def _has_ended(frame: FrameType) -> bool:
+    import gc
+
     # Only what has ended belongs to its frame. What is suspended belongs to the generator.
     return any(thing is frame.f_code for thing in gc.get_referents(frame))
 

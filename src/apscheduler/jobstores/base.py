@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from apscheduler.nodes import Beat, Node
 from apscheduler.runs import (
     Due,
     JobChange,
@@ -24,6 +23,7 @@ from apscheduler.runs import (
 
 if TYPE_CHECKING:
     from apscheduler.job import Job
+    from apscheduler.nodes import Beat, Node
 
 
 class JobLookupError(KeyError):

@@ -16,7 +16,6 @@ from apscheduler._log import say
 from apscheduler._loop import Loop
 from apscheduler.clock import Clock
 from apscheduler.events import EVENT_ALL, SchedulerEvent
-from apscheduler.jobstores._unshared import UnsharedJobStore
 from apscheduler.jobstores.base import BaseJobStore, ClaimingJobStore, claims_for_itself
 
 if TYPE_CHECKING:
@@ -203,13 +202,15 @@ class SchedulerCore:
         store = self._lookup_jobstore(alias)
         known = self._seams.get(alias)
         if known is None or known[0] is not store:
-            seam = (
-                store
-                if isinstance(store, ClaimingJobStore) and claims_for_itself(store)
-                else UnsharedJobStore(store, self._jobstores_lock)
-            )
-            known = self._seams[alias] = store, seam
+            known = self._seams[alias] = store, self._seam_of(store)
         return known[1]
+
+    def _seam_of(self, store: BaseJobStore) -> ClaimingJobStore:
+        if isinstance(store, ClaimingJobStore) and claims_for_itself(store):
+            return store
+        from apscheduler.jobstores._unshared import UnsharedJobStore
+
+        return UnsharedJobStore(store, self._jobstores_lock)
 
     # -- listeners ------------------------------------------------------------------------------
 

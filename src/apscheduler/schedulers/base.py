@@ -62,11 +62,11 @@ _ALSO_HERE = {
 
 
 def __getattr__(name: str) -> Any:
-    from importlib import import_module
-
     from apscheduler import events, util
 
     if name in _ALSO_HERE:
+        from importlib import import_module
+
         return getattr(import_module(_ALSO_HERE[name]), name)
     for module in (events, util):
         if name in module.__all__:

@@ -7,11 +7,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from apscheduler.triggers.base import BaseTrigger, answers_as_ours
-from apscheduler.triggers.combining import BaseCombiningTrigger
 from apscheduler.util import convert_to_datetime
 
 if TYPE_CHECKING:
     from apscheduler.job import Job
+    from apscheduler.triggers.combining import BaseCombiningTrigger
 
 
 def trigger_of(job: Job) -> BaseTrigger:
@@ -39,11 +39,8 @@ def is_ours(trigger: BaseTrigger) -> bool:
 
 @lru_cache(maxsize=256)
 def _class_of(cls: type[BaseTrigger]) -> tuple[bool, bool]:
-    """Return whether a class answers as ours do, and whether it combines others.
-
-    Both are asked for each run, and an abstract class takes its time to answer.
-    """
-    return answers_as_ours(cls), issubclass(cls, BaseCombiningTrigger)
+    """Return whether a class answers as ours do, and whether it combines others."""
+    return answers_as_ours(cls), getattr(cls, "_combines", False)
 
 
 class AskedTrigger(BaseTrigger):

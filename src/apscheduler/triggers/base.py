@@ -28,6 +28,9 @@ class BaseTrigger(ABC):
     """Whether a scheduler that takes a job in shall step on from a first fire time that is past
     to the first one that is not (see `_catch_up`)."""
 
+    _combines: ClassVar[bool] = False
+    """Whether it is made of others, which are in its ``triggers``."""
+
     @abstractmethod
     def get_next_fire_time(
         self, previous_fire_time: datetime | None, now: datetime

@@ -27,6 +27,8 @@ class BaseCombiningTrigger(BaseTrigger):
 
     __slots__ = ("jitter", "triggers")
 
+    _combines = True
+
     triggers: Sequence[BaseTrigger]
     jitter: float | None
 
