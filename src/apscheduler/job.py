@@ -144,7 +144,9 @@ class Job:
         job.kwargs = kwargs
         check_callable_args(called, args, kwargs)
         job.name = get_callable_name(called) if name is None else _approve_name(name)
-        job.trigger = _approve_trigger(trigger)
+        # To ask an abstract class takes longer than to look for it.
+        ours = BaseTrigger in type(trigger).__mro__
+        job.trigger = trigger if ours else _approve_trigger(trigger)
         job.executor = executor if type(executor) is str else _approve_executor(executor)
         job._apply(defaults)
         if policy:
@@ -495,11 +497,9 @@ def _approve_max_instances(value: Any) -> int:
 
 
 def _approve_trigger(value: Any) -> BaseTrigger:
-    # To ask an abstract class takes longer than to look for it.
-    if BaseTrigger not in type(value).__mro__ and not isinstance(value, BaseTrigger):
+    if not isinstance(value, BaseTrigger):
         raise TypeError(f"Expected a trigger instance, got {type(value).__name__} instead")
-    trigger: BaseTrigger = value
-    return trigger
+    return value
 
 
 def _approve_executor(value: Any) -> str:

@@ -404,12 +404,21 @@ def _plainly_accepts(
 
     code = function.__code__
     positional = code.co_argcount
+    if kwargs or code.co_kwonlyargcount:
+        return _accepts_by_name(function, given, kwargs)
+    if given == positional:
+        return True
+    if given > positional:
+        return bool(code.co_flags & _HAS_VAR_POSITIONAL)
+    return given >= positional - len(function.__defaults__ or ())
+
+
+def _accepts_by_name(function: FunctionType, given: int, kwargs: Mapping[str, Any]) -> bool:
+    code = function.__code__
+    positional = code.co_argcount
     if given > positional and not code.co_flags & _HAS_VAR_POSITIONAL:
         return False
     required = positional - len(function.__defaults__ or ())
-    if not kwargs and not code.co_kwonlyargcount:
-        return given >= required
-
     names = code.co_varnames
     total = positional + code.co_kwonlyargcount
     by_keyword = names[max(given, code.co_posonlyargcount) : total]

@@ -458,6 +458,16 @@ def claims_for_itself(store: BaseJobStore) -> bool:
     return not overridden_methods(store)
 
 
+def _is_set(store: ClaimingJobStore, name: str) -> bool:
+    """Tell whether a method is that of this object alone.
+
+    Its ``__dict__`` would say so, too; but CPython 3.11 looks up each attribute more slowly in an
+    object whose ``__dict__`` somebody has asked for.
+    """
+    method, of_class = getattr(store, name, None), getattr(type(store), name, None)
+    return method is not of_class and getattr(method, "__func__", None) is not of_class
+
+
 def overridden_methods(store: ClaimingJobStore) -> list[str]:
     """Return which methods of the 3.x contract are not those of the class that claims slots."""
     classes = type(store).__mro__
@@ -466,5 +476,5 @@ def overridden_methods(store: ClaimingJobStore) -> list[str]:
     return [
         name
         for name in _CONTRACT_3X
-        if name in vars(store) or any(name in vars(cls) for cls in below)
+        if _is_set(store, name) or any(name in vars(cls) for cls in below)
     ]

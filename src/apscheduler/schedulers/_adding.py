@@ -271,11 +271,12 @@ class AddMethods(StoreMethods):
 
     def _approved_defaults(self) -> dict[str, Any]:
         """Return the policy of jobs that have none of their own."""
-        if self._checked_defaults is None or self._checked_defaults[0] != self._job_defaults:
+        checked = self._checked_defaults
+        if checked is None or checked[0] != self._job_defaults:
             # Whether they are any good is only asked when a job needs them, and not for each job.
             approved = Job.__new__(Job)._approve(self._job_defaults)
-            self._checked_defaults = dict(self._job_defaults), approved
-        return self._checked_defaults[1]
+            checked = self._checked_defaults = dict(self._job_defaults), approved
+        return checked[1]
 
     # -- storing jobs ---------------------------------------------------------------------------
 
