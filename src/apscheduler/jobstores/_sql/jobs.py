@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -41,6 +42,7 @@ LEFT_OUT_AT_MOST = 10_000
 PAGE = 1000
 #: How often jobs are added that conflict with others which are gone a moment later.
 ADDED_AT_MOST = 5
+_id = attrgetter("id")
 
 
 class Jobs:
@@ -101,11 +103,22 @@ class Jobs:
 
     def select(self, *conditions: Any) -> list[Job]:
         """Return the jobs for which some conditions hold, paused ones last."""
-        # No more is asked for than they are made from, since they may be very many.
-        statement = select(*self._content_columns).where(*conditions).order_by(*self._order)
+        # They may be very many. So no more is asked for than they are made from, and they are put
+        # in order here: a database that sorts carries along all that is asked for.
+        statement = select(*self._content_columns).where(*conditions)
         with self._database.read() as connection:
             rows = connection.execute(statement).all()
-        return [job for row in rows if (job := self._reader.read(row)) is not None]
+        # Each row is let go of when it has been read: the garbage collector looks again and again
+        # at what is kept.
+        rows.reverse()
+        read, jobs = self._reader.read, []
+        while rows:
+            job = read(rows.pop())
+            if job is not None:
+                jobs.append(job)
+        jobs.sort(key=_id)
+        jobs.sort(key=_when)
+        return jobs
 
     def next_run_time(self) -> datetime | None:
         """Return when the first job runs that can be read."""
@@ -144,7 +157,8 @@ class Jobs:
                 for ids in chunks(sorted(query.ids), AT_ONCE)
                 for job in self.select(self._table.c.id.in_(ids), *self._conditions(query))
             ]
-            yield from sorted(jobs, key=_place)
+            jobs.sort(key=_when)
+            yield from jobs
             return
         conditions = self._conditions(query)
         if query.ids is not None:
@@ -413,6 +427,7 @@ class Jobs:
         return content
 
 
-def _place(job: Job) -> tuple[float, str]:
+def _when(job: Job) -> float:
+    """Return a number by which jobs are put in order, paused ones last."""
     moment = job.next_run_time
-    return float("inf") if moment is None else moment.timestamp(), job.id
+    return float("inf") if moment is None else moment.timestamp()
