@@ -7,10 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import and_, bindparam, delete, func, select, update
 
 from apscheduler._log import say
 from apscheduler.job import Job
@@ -60,17 +59,7 @@ class Claimer(ABC):
         self._logger = logger
         self._protocol = protocol
         self._opened = opened
-        self._statement = lru_cache(maxsize=None)(self._make_statement)
-        self._live_statement = database.dialect.live()
-        runs = database.tables.runs.c
-        self._passed_over = (
-            select(runs.job_id, func.count(runs.batch.distinct()))
-            .where(
-                runs.id.in_(bindparam("ids", expanding=True)),
-                runs.state == RunState.WAITING.value,
-            )
-            .group_by(runs.job_id)
-        )
+        self._questions = database.dialect.questions
         # Jobs that somebody else has written since we did, and how often that was seen.
         self._rewritten: dict[str, int] = {}
         self._rival_named = False
@@ -115,8 +104,7 @@ class Claimer(ABC):
     ) -> Sequence[Any]:
         """Decide about due jobs with nothing locked; return their rows."""
         with self._database.read() as connection:
-            self._nodes.check(connection)
-            rows = connection.execute(*question).all()
+            rows: Sequence[Any] = self._questions.ask(connection, *question).all()
             # After the jobs: what raises the number of live Runs changes its job's row as well,
             # and the decision is refused.
             lives = self.live(connection, [row.id for row in rows])
@@ -126,6 +114,9 @@ class Claimer(ABC):
                 won = self._write(connection, decisions, mends)
             self._look_for_rivals(decisions, won)
             claims.won.extend(won)
+        else:
+            with self._database.read() as connection:
+                self._nodes.check(connection)
         return rows
 
     @contextmanager
@@ -154,33 +145,10 @@ class Claimer(ABC):
             parameters |= {"time": after.next_run_time, "after": after.id}
         if ids is not None:
             parameters["ids"] = list(ids)
-        statement = self._statement(
+        statement = self._questions.due(
             asked.executors is not None, bool(asked.without), after is not None, ids is not None
         )
-        if self._database.dialect.locks_rows and ids is None:
-            statement = statement.with_for_update(skip_locked=True)
         return statement, parameters
-
-    def _make_statement(self, some: bool, without: bool, later: bool, named: bool) -> Any:
-        dialect, c = self._database.dialect, self._database.tables.jobs.c
-        statement = select(*self._jobs.columns).where(c.next_run_time <= bindparam("now"))
-        if some:
-            statement = statement.where(
-                or_(c.executor.is_(None), dialect.among(c.executor, "executors"))
-            )
-        if without:
-            statement = statement.where(dialect.not_among(c.id, "without"))
-        if later:
-            time: Any = bindparam("time")
-            statement = statement.where(
-                or_(
-                    c.next_run_time > time,
-                    and_(c.next_run_time == time, c.id > bindparam("after")),
-                )
-            )
-        if named:
-            statement = statement.where(dialect.among(c.id, "ids"))
-        return statement.order_by(c.next_run_time, c.id).limit(bindparam("size"))
 
     def live(self, connection: Connection, ids: Sequence[str]) -> dict[str, Live]:
         """Return what of jobs is live; those of which nothing is are left out.
@@ -190,14 +158,22 @@ class Claimer(ABC):
         """
         lives: dict[str, Live] = {}
         for part in chunks(ids, AT_ONCE):
-            found = connection.execute(self._live_statement, {"ids": list(part)})
+            found = self._questions.ask(connection, self._questions.live(), {"ids": list(part)})
             for job_id, instances, opened_until in found:
                 lives[job_id] = Live(instances, moment_or_none(opened_until))
         for part in chunks(self._reader.unreadable_runs, AT_ONCE):
-            for job_id, batches in connection.execute(self._passed_over, {"ids": list(part)}):
+            for job_id, batches in connection.execute(self._passed_over(part)):
                 if (live := lives.get(job_id)) is not None:
                     lives[job_id] = replace(live, instances=max(live.instances - batches, 0))
         return lives
+
+    def _passed_over(self, run_ids: Sequence[str]) -> Any:
+        runs = self._database.tables.runs.c
+        return (
+            select(runs.job_id, func.count(runs.batch.distinct()))
+            .where(runs.id.in_(run_ids), runs.state == RunState.WAITING.value)
+            .group_by(runs.job_id)
+        )
 
     # -- decisions ------------------------------------------------------------------------------
 
@@ -410,16 +386,11 @@ class RecheckingClaimer(Claimer):
     def _write(
         self, connection: Connection, decisions: list[Decision], mends: list[Mend]
     ) -> list[tuple[Due, Plan]]:
-        c = self._database.tables.jobs.c
-        statement = select(c.id, c.job_state, c.revision, c.incarnation).where(
-            c.id.in_(bindparam("ids", expanding=True))
-        )
-        if self._database.dialect.locks_rows:
-            statement = statement.order_by(c.id).with_for_update(skip_locked=True)
         ids = [each.row.id for each in decisions] + [each.row.id for each in mends]
         now: dict[str, tuple[Any, ...]] = {}
         for part in chunks(ids, AT_ONCE):
-            for job_id, *ground in connection.execute(statement, {"ids": list(part)}):
+            question = self._questions.ground(), {"ids": list(part)}
+            for job_id, *ground in self._questions.ask(connection, *question):
                 now[job_id] = tuple(ground)
 
         def stands(row: Any) -> bool:
@@ -467,7 +438,7 @@ class LockingClaimer(RecheckingClaimer):
                 return None
 
         with self._alive() as connection:
-            rows = connection.execute(*question).all()
+            rows = self._questions.ask(connection, *question).all()
             # In a statement of its own: one that locks sees what was there before it waited.
             lives = self.live(connection, [row.id for row in rows])
             decisions, mends = self._decide(rows, lives, asked, room, read, claims)

@@ -29,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.expression import UnaryExpression
 from sqlalchemy.sql.operators import custom_op
 
+from apscheduler.jobstores._sql.questions import Questions, SQLiteQuestions
 from apscheduler.jobstores._sql.rows import RUN_COLUMNS, RunRow, chunks, micros
 from apscheduler.jobstores._sql.schema import LIVE, Tables
 
@@ -52,6 +53,7 @@ RUN_UPDATE = (
 )
 #: How many rows a statement names at most.
 AT_ONCE = 500
+_SQLITE_CLOCK = "CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)"
 
 
 class Dialect:
@@ -78,8 +80,12 @@ class Dialect:
         format_table = engine.dialect.identifier_preparer.format_table
         self.jobs_name = format_table(tables.jobs)
         self.runs_name = format_table(tables.runs)
-        quoted = engine.dialect.identifier_preparer.quote(tables.live_index)
-        self._live_index = self.name_in_text(quoted)
+        #: The index of what is live, as it stands in a statement.
+        self.live_index = engine.dialect.identifier_preparer.quote(tables.live_index)
+        self.questions = self._make_questions()
+
+    def _make_questions(self) -> Questions:
+        return Questions(self)
 
     def name_in_text(self, name: str) -> str:
         return name.replace(":", "\\:")
@@ -176,6 +182,8 @@ class Dialect:
         end: Callable[[Sequence[tuple[Any, ...]]], int],
     ) -> set[str]:
         """Write transitions where only their number is told; see `end_runs`."""
+        if len(rows) == 1:
+            return {rows[0][0]} if end(rows) else set()
         connection.exec_driver_sql("SAVEPOINT before_ends")
         if end(rows) == len(rows):
             return {row[0] for row in rows}
@@ -226,17 +234,15 @@ class SQLite(Dialect):
             f"WHERE id = ? AND state = ?"
         )
 
+    def _make_questions(self) -> Questions:
+        return SQLiteQuestions(self, _SQLITE_CLOCK)
+
     def now(self, connection: Connection) -> ColumnElement[Any]:
-        return literal_column(
-            "CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)", BigInteger
-        )
+        return literal_column(_SQLITE_CLOCK, BigInteger)
 
     def unindexed(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
         # It takes any order that is asked for to be worth reading everything.
         return UnaryExpression(column, operator=custom_op("+"), type_=column.type)
-
-    def _live_hint(self) -> str:
-        return f"INDEXED BY {self._live_index}"
 
     def write_jobs(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         connection.exec_driver_sql(self._update_jobs, [(*row[1:], row[0]) for row in rows])

@@ -107,7 +107,7 @@ class Jobs:
         # in order here: a database that sorts carries along all that is asked for.
         statement = select(*self._content_columns).where(*conditions)
         with self._database.read() as connection:
-            rows = connection.execute(statement).all()
+            rows = list(connection.execute(statement))
         # Each row is let go of when it has been read: the garbage collector looks again and again
         # at what is kept.
         rows.reverse()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, bindparam, exists, literal, or_, select, text
+from sqlalchemy import BigInteger, exists, literal, or_, select, text
 from sqlalchemy.exc import IntegrityError
 
 from apscheduler.jobstores._sql.database import Database
@@ -23,7 +23,6 @@ class Nodes:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._table = database.tables.nodes
-        self._checks: dict[bool, Any] = {}
         #: The node that this store object belongs to, once it has joined.
         self.joined: str | None = None
 
@@ -81,18 +80,7 @@ class Nodes:
         """
         if self.joined is None:
             return
-        dialect = self._database.dialect
-        statement = self._checks.get(lock)
-        if statement is None:
-            c = self._table.c
-            statement = select(c.id).where(
-                c.id == bindparam("id_"), c.alive_until > dialect.now(connection)
-            )
-            if lock:
-                statement = statement.with_for_update(read=True)
-            if dialect.has_clock:
-                self._checks[lock] = statement
-        if connection.execute(statement, {"id_": self.joined}).first() is None:
+        if not self._database.dialect.questions.is_alive(connection, self.joined, lock):
             raise LeaseLostError(self.joined)
 
     def leave(self, node_id: str) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, exists, literal_column, or_, select, text, true
+from sqlalchemy import exists, literal_column, or_, select, text, true
 
 from apscheduler.job import Job
 from apscheduler.jobstores import _pickled
@@ -73,9 +72,7 @@ class Runs:
         self._claimer = claimer
         self._reader = reader
         self._alias = alias
-        # Made once for each kind of question: to make one takes longer than to ask it.
-        self._waiting_statement = lru_cache(maxsize=None)(self._make_waiting_statement)
-        self._wake_statement = lru_cache(maxsize=None)(self._make_wake_statement)
+        self._questions = database.dialect.questions
         self._protocol = protocol
         self._opened = opened
         self._table = runs = database.tables.runs
@@ -207,7 +204,7 @@ class Runs:
         self, now: int, size: int, after: Any, executors: Collection[str] | None
     ) -> tuple[Sequence[Any], dict[str, Any]]:
         """Return the next Runs that need attention, and the rows of their jobs."""
-        statement = self._waiting_statement(executors is not None, after is not None)
+        question = self._questions.waiting(executors is not None, after is not None)
         parameters: dict[str, Any] = {"now": now, "size": size}
         if executors is not None:
             parameters["executors"] = sorted(executors)
@@ -215,7 +212,7 @@ class Runs:
             parameters |= {"after_at": after.attention_at, "after_id": after.id}
         jobs: dict[str, Any] = {}
         with self._database.read() as connection:
-            rows = connection.execute(statement, parameters).all()
+            rows = self._questions.ask(connection, question, parameters).all()
             if rows:
                 ids = sorted({row.job_id for row in rows})
                 wanted = select(*self._jobs.columns).where(
@@ -223,47 +220,6 @@ class Runs:
                 )
                 jobs = {row.id: row for row in connection.execute(wanted)}
         return rows, jobs
-
-    def _make_waiting_statement(self, some: bool, later: bool) -> Any:
-        c = self._table.c
-        statement = (
-            select(*self._columns, c.definition)
-            .where(*self._attention(some), c.attention_at <= bindparam("now"))
-            .order_by(c.attention_at, c.id)
-            .limit(bindparam("size"))
-        )
-        if not later:
-            return statement
-        after_at: Any = bindparam("after_at")
-        return statement.where(
-            or_(
-                c.attention_at > after_at,
-                and_(c.attention_at == after_at, c.id > bindparam("after_id")),
-            )
-        )
-
-    def _attention(
-        self, some: bool, unreadable: bool = False, undefined: bool = False
-    ) -> list[Any]:
-        """Return the conditions under which a Run needs attention at some moment."""
-        c, dialect = self._table.c, self._database.dialect
-        # What is left of a batch runs one after the other, whoever runs it.
-        earlier = self._table.alias("earlier")
-        is_first = ~exists().where(
-            earlier.c.job_id == c.job_id,
-            earlier.c.batch == c.batch,
-            earlier.c.id < c.id,
-            text("earlier.state IN ('waiting','running')"),
-        )
-        waits = c.state == literal_column("'waiting'")
-        conditions = [waits, c.attention_at.is_not(None), is_first]
-        if some:
-            conditions.append(dialect.among(c.executor, "executors"))
-        if unreadable:
-            conditions.append(dialect.not_among(c.job_id, "unreadable"))
-        if undefined:
-            conditions.append(dialect.not_among(c.id, "undefined"))
-        return conditions
 
     def _job_of(self, row: Any, jobs: dict[str, Any]) -> tuple[Job | None, bool]:
         """Return the job of a Run, and whether it can be read if it is there."""
@@ -376,37 +332,17 @@ class Runs:
             parameters["unreadable"] = unreadable
         if undefined:
             parameters["undefined"] = undefined
-        statement = self._wake_statement(
+        question = self._questions.wake(
             executors is not None, bool(left_out), bool(unreadable), bool(undefined)
         )
         with self._database.read() as connection:
-            due_at, attention_at = connection.execute(statement, parameters).one()
+            due_at, attention_at = self._questions.ask(connection, question, parameters).one()
         moments = []
         if due_at is not None:
             moments.append(moment_of_seconds(due_at))
         if attention_at is not None:
             moments.append(moment(attention_at))
         return min(moments, default=None)
-
-    def _make_wake_statement(
-        self, some: bool, without: bool, unreadable: bool, undefined: bool
-    ) -> Any:
-        jobs, runs, dialect = self._database.tables.jobs.c, self._table.c, self._database.dialect
-        due = select(jobs.next_run_time).where(jobs.next_run_time.is_not(None))
-        if without:
-            due = due.where(dialect.not_among(jobs.id, "without"))
-        if some:
-            due = due.where(
-                or_(jobs.executor.is_(None), dialect.among(jobs.executor, "executors"))
-            )
-        due = due.order_by(jobs.next_run_time).limit(1)
-        attention = (
-            select(runs.attention_at)
-            .where(*self._attention(some, unreadable, undefined))
-            .order_by(runs.attention_at)
-            .limit(1)
-        )
-        return select(due.scalar_subquery(), attention.scalar_subquery())
 
     # -- listed ---------------------------------------------------------------------------------
 

@@ -173,7 +173,7 @@ class MySQL(Dialect):
                 connection.exec_driver_sql("SET SESSION idle_transaction_timeout = DEFAULT")
 
     def _live_hint(self) -> str:
-        return f"FORCE INDEX ({self._live_index})"
+        return f"FORCE INDEX ({self.name_in_text(self.live_index)})"
 
     def write_jobs(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         connection.exec_driver_sql(self._update_jobs, list(rows))
