@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
@@ -318,7 +318,9 @@ class Loop:
             limit = min(limit, room_in_all(rooms))
             scope = {"executors": with_room(rooms), "node": self.company.node_of(alias)}
         attend = partial(_engine.attend, now)
-        waiting = yield partial(store.claim_waiting, until, attend, limit, **scope)
+        waiting: Sequence[tuple[Run, Job]] = ()
+        if not _is_calm(store, until):
+            waiting = yield partial(store.claim_waiting, until, attend, limit, **scope)
         self._put_off.discard(alias)
         for run, job in waiting:
             if self.runner.submit(Work(self.runner, store, alias, job, (run,))):
@@ -468,6 +470,15 @@ class Loop:
     def _new_id(self) -> str:
         # Sorts by the time it was made, and within one moment by the order in which it was made.
         return f"{self._stamp}{next(self._numbers):08x}{self.node}"
+
+
+def _is_calm(store: ClaimingJobStore, until: datetime) -> bool:
+    """Tell whether no waiting Run is known to need attention, and another look at it follows."""
+    if not isinstance(store, SharedJobStore):
+        return False
+    # Known for one turn, at the end of which it is asked for again, if that turn does all.
+    calm_until, store.calm_until = store.calm_until, None
+    return calm_until is not None and until < calm_until
 
 
 def _stamp(now: datetime) -> str:

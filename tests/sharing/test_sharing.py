@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from sharing_kit import RAN, START, Company, HoldingExecutor, Node, ran
@@ -209,6 +210,30 @@ def test_a_run_that_a_client_asks_for_is_started_by_another(company: Company) ->
     node.run_due()
     assert [*RAN] == [("j", 0, node.id)]
     assert states(node) == ["succeeded"]
+
+
+def test_a_run_that_a_client_asks_for_is_started_though_nothing_was_known_to_wait(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, node = company.new(role="client"), company.new()
+    every_second(client)
+    client.add_job(ran, "interval", hours=1, id="k", next_run_time=START + timedelta(hours=1))
+    claim_waiting, asked = node.store.claim_waiting, list[float]()
+
+    def counted(now: datetime, *args: Any, **kwargs: Any) -> Any:
+        asked.append((now - START).total_seconds())
+        return claim_waiting(now, *args, **kwargs)
+
+    monkeypatch.setattr(node.store, "claim_waiting", counted)
+    node.run_due()
+    company.clock.advance(seconds=1)
+    node.run_due()
+    assert not asked  # At the end of each turn it is known that nothing waits.
+    client.run_now("k")
+    company.clock.advance(seconds=1)
+    node.run_due()
+    assert asked == [2]
+    assert [(job_id, slot) for job_id, slot, _ in RAN] == [("j", 0), ("j", 1), ("j", 2), ("k", 1)]
 
 
 def test_a_client_without_a_shared_job_store_is_refused() -> None:

@@ -322,6 +322,9 @@ class SharedJobStore(ClaimingJobStore):
     #: Whether a row that is being decided about is locked: then `claim` refuses nothing, and a
     #: decision must not use the store itself.
     decides_under_lock: bool = False
+    #: Until when no waiting Run needs attention, as the last `next_wake` found it; None if that is
+    #: not known. Those that others open later are found by the next one.
+    calm_until: datetime | None = None
 
     @property
     def can_be_shared(self) -> bool:

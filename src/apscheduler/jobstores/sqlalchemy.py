@@ -16,6 +16,7 @@ except ImportError as error:
     ) from error
 
 from apscheduler._log import say
+from apscheduler.clock import UTC
 from apscheduler.job import Job
 from apscheduler.jobstores import _pickled
 from apscheduler.jobstores._sql.claims import Claimer, claimer_for
@@ -291,7 +292,9 @@ class SQLAlchemyJobStore(SharedJobStore):
     def next_wake(
         self, without: Collection[str], executors: Collection[str] | None = None
     ) -> datetime | None:
-        return self._runs.next_wake(without, executors)
+        due_at, attention_at = self._runs.next_wakes(without, executors)
+        self.calm_until = attention_at or _FOREVER
+        return min((moment for moment in (due_at, attention_at) if moment), default=None)
 
     def get_runs(self, query: RunQuery) -> list[Run]:
         return self._runs.find(query)
@@ -327,6 +330,9 @@ class SQLAlchemyJobStore(SharedJobStore):
 
     def get_quarantined_jobs(self) -> list[QuarantinedJob]:
         return self._jobs.quarantined()
+
+
+_FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 def _positive(name: str, seconds: Any) -> float:

@@ -316,10 +316,10 @@ class Runs:
 
     # -- waking ---------------------------------------------------------------------------------
 
-    def next_wake(
+    def next_wakes(
         self, without: Collection[str], executors: Collection[str] | None
-    ) -> datetime | None:
-        """Return when the next job is due, or the next waiting Run needs attention."""
+    ) -> tuple[datetime | None, datetime | None]:
+        """Return when the next job is due, and when the next waiting Run needs attention."""
         unreadable = self._reader.unreadable[:LEFT_OUT_AT_MOST]
         undefined = self._reader.unreadable_runs[:LEFT_OUT_AT_MOST]
         left_out = [*without, *unreadable][:LEFT_OUT_AT_MOST]
@@ -337,12 +337,10 @@ class Runs:
         )
         with self._database.read() as connection:
             due_at, attention_at = self._questions.ask(connection, question, parameters).one()
-        moments = []
-        if due_at is not None:
-            moments.append(moment_of_seconds(due_at))
-        if attention_at is not None:
-            moments.append(moment(attention_at))
-        return min(moments, default=None)
+        return (
+            None if due_at is None else moment_of_seconds(due_at),
+            None if attention_at is None else moment(attention_at),
+        )
 
     # -- listed ---------------------------------------------------------------------------------
 
