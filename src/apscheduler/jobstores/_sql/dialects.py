@@ -137,6 +137,10 @@ class Dialect:
         """Return what keeps the database from reading all Runs of those jobs."""
         return ""
 
+    def insert_jobs(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+        """Insert rows that all have the same columns."""
+        connection.execute(self.tables.jobs.insert(), rows)
+
     def write_jobs(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         """Write what was decided about jobs whose rows are locked; see `JOB_UPDATE`."""
         jobs = self.tables.jobs
@@ -243,6 +247,12 @@ class SQLite(Dialect):
     def unindexed(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
         # It takes any order that is asked for to be worth reading everything.
         return UnaryExpression(column, operator=custom_op("+"), type_=column.type)
+
+    def insert_jobs(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+        names = list(rows[0])
+        connection.exec_driver_sql(
+            f"INSERT INTO {self.jobs_name} ({listed(names)}) VALUES ({listed(names, ':')})", rows
+        )
 
     def write_jobs(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         connection.exec_driver_sql(self._update_jobs, [(*row[1:], row[0]) for row in rows])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, text
@@ -45,7 +46,6 @@ class History:
         self._added_until: str | None = ""
         self._runs = database.tables.runs
         self._changes = database.tables.changes
-        self._not_needed = self._needed_by_nobody()
 
     # -- changes --------------------------------------------------------------------------------
 
@@ -189,7 +189,8 @@ class History:
             )
         )
 
-    def _needed_by_nobody(self) -> Any:
+    @cached_property
+    def _not_needed(self) -> Any:
         """Return the condition that a Run is not the last success or failure of a stored job."""
         c, newer = self._runs.c, self._runs.alias("newer").c
         jobs = self._database.tables.jobs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from functools import cached_property
 from itertools import pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -68,22 +69,36 @@ class Jobs:
         self._table = jobs = database.tables.jobs
         c = jobs.c
         columns = [c.id, c.next_run_time, c.job_state]
-        self._ground: Any = c.job_state == bindparam("as_read")
         if shared:
             columns += [c.incarnation, c.born, c.last_slot, c.executor, c.revision, c.digest]
             columns.append(c.options)
-            self._ground = and_(
-                self._ground,
-                func.coalesce(c.revision, 0) == bindparam("revision_as_read"),
-                func.coalesce(c.incarnation, "") == bindparam("incarnation_as_read"),
-            )
         self.columns = columns
         self._content_columns = [c.id, c.job_state, *([c.options] if shared else ())]
-        self.by_id = select(*columns).where(c.id == bindparam("id_"))
-        self._order = (
+
+    @cached_property
+    def _by_id(self) -> Any:
+        return select(*self.columns).where(self._table.c.id == bindparam("id_"))
+
+    @cached_property
+    def _ground(self) -> Any:
+        """The condition that a row is as it was read."""
+        c = self._table.c
+        ground = c.job_state == bindparam("as_read")
+        if not self._shared:
+            return ground
+        return and_(
+            ground,
+            func.coalesce(c.revision, 0) == bindparam("revision_as_read"),
+            func.coalesce(c.incarnation, "") == bindparam("incarnation_as_read"),
+        )
+
+    @cached_property
+    def _order(self) -> tuple[Any, ...]:
+        c = self._table.c
+        return (
             case((c.next_run_time.is_(None), 1), else_=0),
             c.next_run_time,
-            database.dialect.by_id(c.id),
+            self._database.dialect.by_id(c.id),
         )
 
     # -- questions ------------------------------------------------------------------------------
@@ -92,7 +107,7 @@ class Jobs:
         """Return the row of a job, or None."""
         if not can_be_id(job_id):
             return None
-        row = connection.execute(self.by_id, {"id_": job_id}).first()
+        row = connection.execute(self._by_id, {"id_": job_id}).first()
         # In a table of 3.x, "a" may equal "A".
         return row if row is not None and row.id == job_id else None
 
@@ -257,7 +272,7 @@ class Jobs:
     def _insert(self, rows: Sequence[dict[str, Any]]) -> None:
         with self._database.begin() as connection:
             for part in chunks(rows, PAGE):
-                connection.execute(self._table.insert(), part)
+                self._database.dialect.insert_jobs(connection, part)
             self.edited(connection)
 
     def select_ids(self, ids: Sequence[str]) -> set[str]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, exists, literal, or_, select, text
+from sqlalchemy import or_, select
 from sqlalchemy.exc import IntegrityError
 
 from apscheduler.jobstores._sql.database import Database
 from apscheduler.jobstores._sql.rows import moment, node_of, node_row
-from apscheduler.jobstores._sql.schema import LIVE
 from apscheduler.jobstores.base import LeaseLostError
 from apscheduler.nodes import Beat, Node
 
@@ -23,6 +22,7 @@ class Nodes:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._table = database.tables.nodes
+        self._questions = database.dialect.questions
         #: The node that this store object belongs to, once it has joined.
         self.joined: str | None = None
 
@@ -34,44 +34,22 @@ class Nodes:
         except IntegrityError:
             anew = self._renew(row, length)  # Another thread was quicker.
         self.joined = node.id
+        questions = self._questions
         with self._database.read() as connection:
-            now = self._database.dialect.now(connection)
-            c = self._table.c
-            found = connection.execute(
-                select(
-                    now.label("now"),
-                    exists().where(c.id != node.id, c.alive_until > now).label("others"),
-                    or_(
-                        exists().where(c.alive_until <= now),
-                        self.unknown(),
-                    ).label("lapsed"),
-                )
-            ).one()
+            company = questions.of_now(connection, questions.company)
+            found = questions.ask(connection, company, {"node": node.id}).one()
         return Beat(moment(found.now), bool(found.others), anew, bool(found.lapsed))
 
     def _renew(self, row: dict[str, Any], lease: int) -> bool:
         """Write a node's row; return whether there was none."""
-        table = self._table
+        questions = self._questions
+        given = {f"{name}_": value for name, value in row.items()} | {"lease": lease}
         with self._database.begin() as connection:
-            now = self._database.dialect.now(connection)
-            values = {**row, "alive_until": now + literal(lease, BigInteger)}
-            del values["id"]
-            renewed = connection.execute(
-                table.update().where(table.c.id == row["id"]).values(values)
-            )
-            if renewed.rowcount:
+            renewal = questions.of_now(connection, questions.renewal)
+            if questions.ask(connection, renewal, given).rowcount:
                 return False
-            connection.execute(table.insert().values(id=row["id"], **values))
+            questions.ask(connection, questions.of_now(connection, questions.joining), given)
             return True
-
-    def unknown(self) -> Any:
-        """Return the condition that there is a live Run of a node that is not known."""
-        runs, nodes = self._database.tables.runs, self._table
-        return exists(
-            select(runs.c.id)
-            .where(text(LIVE), not_waiting_for_a_moment(runs))
-            .where(~exists().where(nodes.c.id == runs.c.node))
-        )
 
     def check(self, connection: Connection, lock: bool = False) -> None:
         """See to it that this node is alive, as long as the transaction lasts if it is locked.
@@ -80,7 +58,10 @@ class Nodes:
         """
         if self.joined is None:
             return
-        if not self._database.dialect.questions.is_alive(connection, self.joined, lock):
+        questions = self._questions
+        make = questions.staying_alive if lock else questions.alive
+        question = questions.of_now(connection, make)
+        if questions.ask(connection, question, {"node": self.joined}).first() is None:
             raise LeaseLostError(self.joined)
 
     def leave(self, node_id: str) -> None:
@@ -91,11 +72,9 @@ class Nodes:
 
     def all(self) -> list[Node]:
         with self._database.read() as connection:
-            now = self._database.dialect.now(connection)
-            statement = select(self._table, now.label("now")).order_by(
-                self._table.c.since, self._table.c.id
-            )
-            return [node_of(row, row.now) for row in connection.execute(statement)]
+            question = self._questions.of_now(connection, self._questions.nodes)
+            found = self._questions.ask(connection, question, {})
+            return [node_of(row, row.now) for row in found]
 
     def dead(self, connection: Connection, named: list[str]) -> list[str]:
         """Return the ids of nodes whose lease has ended, or which are named."""
@@ -114,7 +93,3 @@ class Nodes:
                 self._table.c.alive_until <= self._database.dialect.now(connection)
             )
         return bool(connection.execute(statement).rowcount)
-
-
-def not_waiting_for_a_moment(runs: Any) -> Any:
-    return or_(runs.c.state == "running", runs.c.attention_at.is_(None))

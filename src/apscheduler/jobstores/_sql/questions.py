@@ -1,11 +1,12 @@
-"""What is asked at each turn. To make such a question takes longer than to ask it."""
+"""What is asked at each turn and beat. To make such a question takes longer than to ask it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, exists, literal_column, or_, select, text
+from sqlalchemy import BigInteger, and_, bindparam, exists, literal_column, or_, select, text
 
 from apscheduler.jobstores._sql.rows import RUN_COLUMNS
 from apscheduler.jobstores._sql.schema import LIVE
@@ -33,27 +34,71 @@ class Questions:
         self.wake = lru_cache(maxsize=None)(self._make_wake)
         self.ground = lru_cache(maxsize=None)(self._make_ground)
         self.live = lru_cache(maxsize=None)(self._make_live)
-        self._checks: dict[bool, Any] = {}
+        self._of_now: dict[Callable[[Any], Any], Any] = {}
 
     def ask(self, connection: Connection, question: Any, parameters: dict[str, Any]) -> Any:
         """Ask one of these questions; return the result."""
         return connection.execute(question, parameters)
 
-    def is_alive(self, connection: Connection, node_id: str, lock: bool) -> bool:
-        """Tell whether a node is alive.
+    def of_now(self, connection: Connection, make: Callable[[Any], Any]) -> Any:
+        """Return a question in which the present moment occurs.
 
-        :param lock: whether it is to stay so until the end of the transaction
+        :param make: one of the methods that makes such a question from that moment
         """
-        statement = self._checks.get(lock)
-        if statement is None:
-            c = self._tables.nodes.c
-            now = self._dialect.now(connection)
-            statement = select(c.id).where(c.id == bindparam("id_"), c.alive_until > now)
-            if lock:
-                statement = statement.with_for_update(read=True)
+        question = self._of_now.get(make)
+        if question is None:
+            question = make(self._dialect.now(connection))
             if self._dialect.has_clock:
-                self._checks[lock] = statement
-        return connection.execute(statement, {"id_": node_id}).first() is not None
+                self._of_now[make] = question
+        return question
+
+    # -- nodes ----------------------------------------------------------------------------------
+
+    def alive(self, now: Any) -> Any:
+        """Return what asks whether the node ``node`` is alive."""
+        c = self._tables.nodes.c
+        return select(c.id).where(c.id == bindparam("node"), c.alive_until > now)
+
+    def staying_alive(self, now: Any) -> Any:
+        """Return what asks whether a node is alive, and lets it be until the transaction ends."""
+        return self.alive(now).with_for_update(read=True)
+
+    def renewal(self, now: Any) -> Any:
+        """Return what lets a node be alive that is known, for ``lease`` microseconds."""
+        nodes = self._tables.nodes
+        values = self._node_values(now)
+        return nodes.update().where(nodes.c.id == values.pop("id")).values(values)
+
+    def joining(self, now: Any) -> Any:
+        """Return what makes a node known."""
+        return self._tables.nodes.insert().values(self._node_values(now))
+
+    def _node_values(self, now: Any) -> dict[str, Any]:
+        values: dict[str, Any] = {c.name: bindparam(f"{c.name}_") for c in self._tables.nodes.c}
+        values["alive_until"] = now + bindparam("lease", type_=BigInteger)
+        return values
+
+    def company(self, now: Any) -> Any:
+        """Return what asks for the time, whether ``node`` is alone, and whether any has died."""
+        nodes, runs = self._tables.nodes, self._tables.runs
+        unknown = exists(
+            select(runs.c.id)
+            .where(text(LIVE), not_waiting_for_a_moment(runs))
+            .where(~exists().where(nodes.c.id == runs.c.node))
+        )
+        others = nodes.c.id != bindparam("node"), nodes.c.alive_until > now
+        return select(
+            now.label("now"),
+            exists().where(*others).label("others"),
+            or_(exists().where(nodes.c.alive_until <= now), unknown).label("lapsed"),
+        )
+
+    def nodes(self, now: Any) -> Any:
+        """Return what asks for all nodes, and the time."""
+        nodes = self._tables.nodes
+        return select(nodes, now.label("now")).order_by(nodes.c.since, nodes.c.id)
+
+    # -- jobs and Runs --------------------------------------------------------------------------
 
     def _make_due(self, some: bool, without: bool, later: bool, named: bool) -> Any:
         """Return what asks for due jobs.
@@ -181,8 +226,8 @@ class SQLiteQuestions(Questions):
         names = dialect.engine.dialect.identifier_preparer
         self._jobs = names.format_table(self._tables.jobs)
         self._runs = names.format_table(self._tables.runs)
-        nodes = names.format_table(self._tables.nodes)
-        self._check = f"SELECT 1 FROM {nodes} WHERE id = ? AND alive_until > {clock}"
+        self._nodes = names.format_table(self._tables.nodes)
+        self._clock = clock
 
     def ask(self, connection: Connection, question: str, parameters: dict[str, Any]) -> Any:
         given: dict[str, Any] = {}
@@ -196,8 +241,36 @@ class SQLiteQuestions(Questions):
                 given[name] = value
         return connection.exec_driver_sql(question, given)
 
-    def is_alive(self, connection: Connection, node_id: str, lock: bool) -> bool:
-        return connection.exec_driver_sql(self._check, (node_id,)).first() is not None
+    def alive(self, now: Any) -> str:
+        return f"SELECT id FROM {self._nodes} WHERE id = :node AND alive_until > {self._clock}"
+
+    def renewal(self, now: Any) -> str:
+        values = ", ".join(f"{name} = {value}" for name, value in self._node_texts().items())
+        return f"UPDATE {self._nodes} SET {values} WHERE id = :id_"
+
+    def joining(self, now: Any) -> str:
+        texts = self._node_texts()
+        names, values = ", ".join(texts), ", ".join(texts.values())
+        return f"INSERT INTO {self._nodes} ({names}) VALUES ({values})"
+
+    def _node_texts(self) -> dict[str, str]:
+        values = {c.name: f":{c.name}_" for c in self._tables.nodes.c}
+        return values | {"alive_until": f"{self._clock} + :lease"}
+
+    def company(self, now: Any) -> str:
+        nodes, runs = self._nodes, self._runs
+        return (
+            f"SELECT {self._clock} AS now, EXISTS (SELECT 1 FROM {nodes} "
+            f"WHERE id != :node AND alive_until > {self._clock}) AS others, "
+            f"EXISTS (SELECT 1 FROM {nodes} WHERE alive_until <= {self._clock}) "
+            f"OR EXISTS (SELECT 1 FROM {runs} WHERE {LIVE} "
+            f"AND (state = 'running' OR attention_at IS NULL) "
+            f"AND NOT EXISTS (SELECT 1 FROM {nodes} WHERE {nodes}.id = {runs}.node)) AS lapsed"
+        )
+
+    def nodes(self, now: Any) -> str:
+        columns = ", ".join(c.name for c in self._tables.nodes.c)
+        return f"SELECT {columns}, {self._clock} AS now FROM {self._nodes} ORDER BY since, id"
 
     def _make_due(self, some: bool, without: bool, later: bool, named: bool) -> str:
         return (
@@ -253,3 +326,8 @@ class SQLiteQuestions(Questions):
             f"AND earlier.batch = {runs}.batch AND earlier.id < {runs}.id "
             f"AND earlier.state IN ('waiting','running'))" + " AND executor IN (:executors)" * some
         )
+
+
+def not_waiting_for_a_moment(runs: Any) -> Any:
+    """Return the condition that a live Run is in the care of its node."""
+    return or_(runs.c.state == "running", runs.c.attention_at.is_(None))

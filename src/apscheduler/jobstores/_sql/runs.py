@@ -14,8 +14,9 @@ from apscheduler.jobstores._sql.claims import Claimer, definition_of
 from apscheduler.jobstores._sql.database import Database
 from apscheduler.jobstores._sql.dialects import AT_ONCE
 from apscheduler.jobstores._sql.jobs import LEFT_OUT_AT_MOST, Jobs
-from apscheduler.jobstores._sql.nodes import Nodes, not_waiting_for_a_moment
+from apscheduler.jobstores._sql.nodes import Nodes
 from apscheduler.jobstores._sql.quarantine import Reader
+from apscheduler.jobstores._sql.questions import not_waiting_for_a_moment
 from apscheduler.jobstores._sql.rows import (
     RUN_COLUMNS,
     RunRow,

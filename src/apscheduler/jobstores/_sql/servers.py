@@ -93,6 +93,15 @@ class PostgreSQL(Dialect):
         connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = '2s'")
         yield
 
+    def insert_jobs(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+        names = list(rows[0])
+        jobs = self.name_in_text(self.jobs_name)
+        statement = text(
+            f"INSERT INTO {jobs} ({listed(names)}) SELECT {listed(names, 'v.')} "
+            f"FROM {_unnest(names)}"
+        )
+        connection.execute(statement, {name: [row[name] for row in rows] for name in names})
+
     def write_jobs(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         connection.execute(self._update_jobs, _columns(JOB_UPDATE, rows))
 
@@ -197,6 +206,7 @@ _ARRAY_TYPES = {
     "next_run_time": "float8",
     "job_state": "bytea",
     "definition": "bytea",
+    "born": "bigint",
     "last_slot": "bigint",
     "revision": "bigint",
     "scheduled_at": "bigint",
