@@ -14,7 +14,7 @@ import pytest
 from sql_kit import NOON, File, claimed, job, started
 from sqlalchemy import MetaData, create_engine, event
 from sqlalchemy.exc import InvalidRequestError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from apscheduler.jobstores.base import ConflictingIdError, claims_for_itself
 from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
@@ -64,6 +64,22 @@ def test_options_of_the_engine_are_passed_on(file: File) -> None:
     )
     assert isinstance(store.engine.pool, QueuePool)
     assert store.engine.pool.size() == 7
+
+
+def test_of_the_connections_to_a_file_the_one_that_was_used_last_is_used_next(file: File) -> None:
+    store = started(file.url)
+    with store.engine.connect() as one, store.engine.connect() as other:
+        last, first = one.connection.dbapi_connection, other.connection.dbapi_connection
+        assert last is not first
+    for _ in range(3):
+        with store.engine.connect() as connection:
+            assert connection.connection.dbapi_connection is last
+    store.shutdown()
+
+
+def test_a_file_can_have_another_kind_of_pool(file: File) -> None:
+    store = SQLAlchemyJobStore(file.url, engine_options={"poolclass": NullPool})
+    assert isinstance(store.engine.pool, NullPool)
 
 
 def test_a_node_has_three_connections_to_a_server_at_most() -> None:

@@ -63,6 +63,9 @@ def _sqlite_engine(url: URL, options: dict[str, Any]) -> Engine:
         # There, each connection would be a database of its own.
         connect_args["check_same_thread"] = False
         options.setdefault("poolclass", StaticPool)
+    elif "poolclass" not in options and "pool" not in options:
+        # What a connection has read stays of use to it as long as no other one writes.
+        options.setdefault("pool_use_lifo", True)
     options["connect_args"] = {**connect_args, **options.get("connect_args", {})}
     engine = create_engine(url, **options)
     event.listen(engine, "connect", _write_fully)
