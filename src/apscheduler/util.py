@@ -8,10 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from functools import partial
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, Final, TypeGuard, overload
-
-if TYPE_CHECKING:
-    from zoneinfo import ZoneInfo
+from typing import Any, Final, TypeGuard, overload
 
 __all__ = (
     "asbool",
@@ -110,8 +107,12 @@ def astimezone(obj: str | tzinfo | None) -> tzinfo | None:
     """
     if obj is None or obj is UTC or _is_zone_info(obj):
         return obj
+    if isinstance(obj, str) and obj == "UTC":
+        return UTC
+    from zoneinfo import ZoneInfo
+
     if isinstance(obj, str):
-        return UTC if obj == "UTC" else _zone_info(obj)
+        return ZoneInfo(obj)
     if not isinstance(obj, tzinfo):
         raise TypeError(f"Expected tzinfo, got {type(obj).__name__} instead")
 
@@ -123,22 +124,16 @@ def astimezone(obj: str | tzinfo | None) -> tzinfo | None:
     if hasattr(obj, "zone"):
         name: str | None = obj.zone
         if name:
-            return _zone_info(name)
+            return ZoneInfo(name)
         offset = obj.utcoffset(None)
         if offset is not None:
             return timezone(offset)
     return obj
 
 
-def _is_zone_info(obj: object) -> TypeGuard[ZoneInfo]:
+def _is_zone_info(obj: object) -> TypeGuard[tzinfo]:
     # Where nobody has imported it, there is none; and where all is in UTC, nobody needs to.
     return isinstance(obj, getattr(sys.modules.get("zoneinfo"), "ZoneInfo", ()))
-
-
-def _zone_info(key: str) -> ZoneInfo:
-    from zoneinfo import ZoneInfo
-
-    return ZoneInfo(key)
 
 
 def get_localzone() -> tzinfo:
