@@ -160,6 +160,31 @@ def test_a_job_is_really_added_through_one_overridable_method(make, running):
     assert scheduler.added == (("a", "default", True),)
 
 
+@pytest.mark.parametrize("by", ["a subclass", "an object", "the class", "another scheduler"])
+def test_who_takes_over_the_dispatch_of_events_gets_them(make, monkeypatch, by):
+    codes = []
+
+    class Watching(TurnScheduler):
+        if by == "a subclass":
+
+            def _dispatch_event(self, event):
+                codes.append(event.code)
+
+    scheduler = make(Watching)
+    scheduler.start(paused=True)
+    if by == "an object":
+        scheduler._dispatch_event = lambda event: codes.append(event.code)
+    elif by == "the class":
+        monkeypatch.setattr(BaseScheduler, "_dispatch_event", lambda _, e: codes.append(e.code))
+    elif by == "another scheduler":
+        other = make(TurnScheduler)
+        other.add_listener(lambda event: codes.append(event.code))
+        scheduler._dispatch_event = other._dispatch_event
+    codes.clear()
+    scheduler.add_job(noop, "date", run_date=FAR)
+    assert codes == [EVENT_JOB_ADDED]
+
+
 def test_a_trigger_is_created_by_one_overridable_method(turns):
     trigger = SteppingTrigger()
     assert turns._create_trigger(trigger, {}) is trigger

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from unittest.mock import Mock
 
 import pytest
 from list_store import ListJobStore
@@ -110,6 +111,14 @@ def test_a_subclass_that_counts_on_a_method_of_3x_is_asked_by_it() -> None:
 
     assert not claims_for_itself(Watched())
     assert not claims_for_itself(WatchedFurther())
+
+
+@pytest.mark.parametrize("name", ["get_due_jobs", "_get_jobs"])
+@pytest.mark.parametrize("method", [Mock(), lambda *args: [], MemoryJobStore().get_due_jobs])
+def test_a_store_that_was_given_a_method_of_3x_is_asked_by_it(name: str, method: object) -> None:
+    store = MemoryJobStore()
+    setattr(store, name, method)
+    assert not claims_for_itself(store)
 
 
 def test_a_mixin_that_counts_on_a_method_of_3x_is_asked_by_it() -> None:

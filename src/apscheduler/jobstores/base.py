@@ -6,6 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
+from types import MethodType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from apscheduler.runs import (
@@ -468,7 +469,9 @@ def _is_set(store: ClaimingJobStore, name: str) -> bool:
     object whose ``__dict__`` somebody has asked for.
     """
     method, of_class = getattr(store, name, None), getattr(type(store), name, None)
-    return method is not of_class and getattr(method, "__func__", None) is not of_class
+    if not callable(of_class):
+        return callable(method)
+    return method is not of_class and method != MethodType(of_class, store)
 
 
 def overridden_methods(store: ClaimingJobStore) -> list[str]:

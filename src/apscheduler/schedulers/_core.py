@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager
 from datetime import datetime, tzinfo
 from time import perf_counter
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from apscheduler import _fork
@@ -246,7 +247,7 @@ class SchedulerCore:
                 return True
         # A subclass, or a test, may listen here. (To ask for the `__dict__` of the scheduler would
         # make CPython 3.11 look up all of its attributes more slowly from then on.)
-        return getattr(self._dispatch_event, "__func__", None) is not _DISPATCH
+        return self._dispatch_event != MethodType(_DISPATCH, self)
 
     def _dispatch_event(self, event: SchedulerEvent) -> None:
         """Call every listener that wants ``event``, in the order they were added."""
