@@ -83,6 +83,8 @@ def _failing(name: str) -> Callable[..., Any]:
         if self.faults.happens(number, False):
             raise OperationalError(name, {}, sqlite3.OperationalError("before"))
         answer = method(self, *args, **kwargs)
+        if not self.faults.asleep:
+            self.calm_until = None  # Waiting Runs are to be asked for at each turn.
         if self.faults.happens(number, True):
             raise OperationalError(name, {}, sqlite3.OperationalError("after"))
         return answer
