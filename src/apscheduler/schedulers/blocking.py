@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import TIMEOUT_MAX, Event
+from threading import TIMEOUT_MAX, Lock
 from typing import Any
 
 from apscheduler.schedulers.base import BaseScheduler
@@ -12,13 +12,43 @@ from apscheduler.schedulers.base import BaseScheduler
 MIN_SLEEP = 0.001
 
 
+class Bell:
+    """What wakes the one thread that waits for it, at once if it was rung before.
+
+    `threading.Event` serves any number of threads, and makes a new lock for each wait: that costs
+    more than many a turn. A lock can also be let go of by a signal handler that interrupts the
+    very thread which waits.
+    """
+
+    __slots__ = ("_silence",)
+
+    def __init__(self) -> None:
+        self._silence = Lock()
+        self._silence.acquire()
+
+    def is_set(self) -> bool:
+        """Tell whether it was rung since it was last waited for."""
+        return not self._silence.locked()
+
+    def set(self) -> None:
+        """Ring."""
+        try:
+            self._silence.release()
+        except RuntimeError:
+            pass  # It has been rung already.
+
+    def wait(self, seconds: float) -> None:
+        """Wait until it is rung, or has been; it is silent then."""
+        self._silence.acquire(True, seconds)
+
+
 class BlockingScheduler(BaseScheduler):
     """Runs in the thread that calls `start`, which returns when the scheduler is shut down.
 
     Takes the options of `BaseScheduler`.
     """
 
-    _event: Event | None = None
+    _event: Bell | None = None
     _looping = False
 
     def start(self, *args: Any, **kwargs: Any) -> None:
@@ -45,7 +75,7 @@ class BlockingScheduler(BaseScheduler):
     def _renew_event(self) -> None:
         """Make a new event, so that a loop that waits for the old one knows it is not meant."""
         if not self.running and (self._event is None or self._event.is_set()):
-            self._event = Event()
+            self._event = Bell()
 
     def _main_loop(self) -> None:
         """Wait and process, in turn, until the scheduler is shut down."""
@@ -55,8 +85,7 @@ class BlockingScheduler(BaseScheduler):
         self._looping = True
         try:
             while self.running and self._event is event:
-                _wait(event, self._sleep_for(seconds))
-                event.clear()
+                event.wait(self._sleep_for(seconds))
                 if self.running and self._event is event:
                     seconds = self._process_jobs_safely()
         finally:
@@ -76,13 +105,3 @@ class BlockingScheduler(BaseScheduler):
 
     def _is_alive(self) -> bool:
         return self._looping
-
-
-def _wait(event: Event, seconds: float) -> None:
-    try:
-        event.wait(seconds)
-    except RuntimeError as error:
-        # As this comes out what interrupts a `Condition` at an unlucky moment.
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise error.__context__ from None
-        raise
