@@ -75,12 +75,16 @@ class Holds:
 
     def expire(self, now: datetime) -> None:
         """Release all whose time is over."""
+        if not self._holds:  # nearly always
+            return
         for job_id, hold in tuple(self._holds.items()):
             if hold.until is not None and hold.until <= now:
                 self.release(job_id)
 
     def next_expiry(self) -> datetime | None:
         """Return when the next one is released by itself."""
+        if not self._holds:
+            return None
         return min((hold.until for hold in self.values() if hold.until), default=None)
 
     def announce(self, job_id: str) -> None:

@@ -32,6 +32,7 @@ class Walk:
         # The stores whose turns are taken by threads, and by which.
         self._here: list[tuple[str, int]] = []
         self._ended = Condition()
+        self._awaited = 0
 
     @property
     def is_aside(self) -> bool:
@@ -120,8 +121,10 @@ class Walk:
         self._tell()
 
     def _tell(self) -> None:
-        with self._ended:
-            self._ended.notify_all()
+        # No lock where nobody waits: this is the end of each turn.
+        if self._awaited:
+            with self._ended:
+                self._ended.notify_all()
 
     def wait_for(self, alias: str, timeout: float | None) -> bool:
         """Wait for the turn of a store to end; return whether it did.
@@ -134,7 +137,11 @@ class Walk:
                 alias in self._aside or (alias, get_ident()) in self._here
             ):
                 timeout = 0.0
-            return self._ended.wait_for(lambda: not self._is_going_on(alias), timeout)
+            self._awaited += 1
+            try:
+                return self._ended.wait_for(lambda: not self._is_going_on(alias), timeout)
+            finally:
+                self._awaited -= 1
 
     def _is_going_on(self, alias: str) -> bool:
         return alias in self._aside or any(alias == other for other, _ in self._here)
@@ -142,5 +149,11 @@ class Walk:
 
 def earliest(moments: Collection[datetime | None]) -> datetime | None:
     """Return the earliest of some moments, None if there is none."""
-    # In UTC, because two times of one zone are compared by their wall clocks.
-    return min((moment.astimezone(UTC) for moment in moments if moment), default=None)
+    found: datetime | None = None
+    for moment in moments:
+        if moment is not None:
+            # In UTC, because two times of one zone are compared by their wall clocks.
+            moment = moment.astimezone(UTC)
+            if found is None or moment < found:
+                found = moment
+    return found

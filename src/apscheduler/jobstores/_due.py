@@ -39,6 +39,11 @@ class DueQueue:
             return self._sorted[-1]
         return self._heap[0] if self._heap else None
 
+    def is_due(self, until: float) -> bool:
+        """Tell whether there is anything up to a time."""
+        item = self.peek()
+        return item is not None and item[0] <= until
+
     def pop(self) -> None:
         """Remove the first item."""
         if self._sorted and (not self._heap or self._sorted[-1] <= self._heap[0]):

@@ -100,6 +100,8 @@ class Ledger:
     ) -> list[tuple[Run, Job]]:
         """Decide about the waiting Runs that need attention; return those that were started."""
         won: list[tuple[Run, Job]] = []
+        if not self._attention:  # nearly always
+            return won
         while len(won) < limit:
             with self._lock:
                 run = self._first_to_attend()

@@ -143,7 +143,8 @@ class MemoryJobStore(ClaimingJobStore):
         won: list[tuple[Due, Plan]] = []
         with self._lock:
             self._unpark(without)
-        while len(won) < limit:
+        goes_on = True
+        while goes_on and len(won) < limit:
             with self._lock:
                 in_hand = self._take(until, limit - len(won), without)
             if not in_hand:
@@ -155,6 +156,7 @@ class MemoryJobStore(ClaimingJobStore):
             finally:
                 with self._lock:
                     won += self._write(in_hand, plans)
+                    goes_on = self._queue.is_due(until)
         return Claims(won, [])
 
     def claim_waiting(
