@@ -269,15 +269,19 @@ class Loop:
             store = self._house._seam(alias)
             yield partial(self.leftovers.make_good, store, alias, lambda: self._opening > 0)
             scope = {}
-            if isinstance(store, SharedJobStore):
-                yield from self.company.look_after(store, alias, now, late)
+            # Asked once: an abstract class takes its time to answer.
+            shared = store if isinstance(store, SharedJobStore) else None
+            if shared is not None:
+                yield from self.company.look_after(shared, alias, now, late)
                 scope = {"executors": self.company.executors_with_room()}
                 if not is_due:
                     wake = yield partial(store.next_wake, holds, **scope)
                     is_due = wake is not None and wake <= now
             if is_due or not scope:
                 if not (
-                    yield from self._do_what_is_due(store, alias, now, deadline, late, at_once)
+                    yield from self._do_what_is_due(
+                        store, alias, now, deadline, late, at_once, shared is not None
+                    )
                 ):
                     return now
                 if scope:
@@ -305,6 +309,7 @@ class Loop:
         deadline: float | None,
         late: list[SchedulerEvent],
         at_once: int,
+        shared: bool,
     ) -> Generator[Callable[[], Any], Any, bool]:
         """Start what waits, claim what is due and hand it on; return whether that was all."""
         limit = min(store.claim_limit, at_once)
@@ -313,7 +318,7 @@ class Loop:
             until, limit = _FOREVER, sys.maxsize
         scope: dict[str, Any] = {}
         rooms: dict[str, int | None] = {}
-        if isinstance(store, SharedJobStore):
+        if shared:
             rooms.update(self.company.rooms())
             limit = min(limit, room_in_all(rooms))
             scope = {"executors": with_room(rooms), "node": self.company.node_of(alias)}
@@ -333,7 +338,7 @@ class Loop:
         decide = partial(self._decide, now, alias, site, holds, rooms)
         while not self.stopping:
             scope = {}
-            if isinstance(store, SharedJobStore):
+            if shared:
                 rooms.clear()
                 rooms.update(self.company.rooms())
                 # What is read in vain, others read in vain too.
@@ -343,9 +348,7 @@ class Loop:
                 scope = {"executors": with_room(rooms)}
             claims = yield partial(store.claim, now, decide, limit, holds, **scope)
             heard = self._notices.anybody_hears_of_submissions()
-            for due, plan in claims.won:
-                holds.succeeded(due.job.id)
-                self._carry_out(store, alias, due.job, plan, late, heard)
+            self._carry_out(store, alias, claims.won, holds, late, heard)
             for due, error in claims.failed:
                 self.troubles.write_failed(alias, due.job, holds, error, now)
             if len(claims.won) < limit:
@@ -410,28 +413,40 @@ class Loop:
         self,
         store: ClaimingJobStore,
         alias: str,
-        job: Job,
-        plan: Plan,
+        won: Sequence[tuple[Due, Plan]],
+        holds: Holds,
         late: list[SchedulerEvent],
         heard: bool,
     ) -> None:
         """Do what was decided, now that it is written.
 
-        :param heard: whether anybody hears of what is submitted, or removed
+        :param heard: whether anybody hears of what is submitted, or removed. If so it is done job
+            by job, so that what is told of one comes together
         """
-        if plan.closed:
-            self._voice.tell(self._notices.closed, alias, job, plan.closed, late)
-        submitted = plan.opened and self.runner.submit(
-            Work(self.runner, store, alias, job, plan.opened)
-        )
-        if heard:
-            told = [run for run in plan.closed if run.state is RunState.MISSED]
-            if submitted:
-                told += plan.opened
-            if told:
-                self._voice.tell(self._notices.submitted, alias, job, told, late)
-            if plan.next_run_time is None:
-                self._voice.tell(self._notices.removed, alias, job.id)
+        runner, works = self.runner, list[Work]()
+        for due, plan in won:
+            job = due.job
+            holds.succeeded(job.id)
+            if plan.closed:
+                self._voice.tell(self._notices.closed, alias, job, plan.closed, late)
+            work = Work(runner, store, alias, job, plan.opened) if plan.opened else None
+            if heard:
+                submitted = work is not None and runner.submit(work)
+                self._tell_carried_out(alias, job, plan, submitted, late)
+            elif work is not None:
+                works.append(work)
+        runner.submit_all(works)
+
+    def _tell_carried_out(
+        self, alias: str, job: Job, plan: Plan, submitted: bool, late: list[SchedulerEvent]
+    ) -> None:
+        told = [run for run in plan.closed if run.state is RunState.MISSED]
+        if submitted:
+            told += plan.opened
+        if told:
+            self._voice.tell(self._notices.submitted, alias, job, told, late)
+        if plan.next_run_time is None:
+            self._voice.tell(self._notices.removed, alias, job.id)
 
     # -- submission -----------------------------------------------------------------------------
 

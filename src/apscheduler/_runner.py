@@ -23,6 +23,7 @@ from apscheduler.executors.base import (
     MaxInstancesReachedError,
     RunExecutor,
     ShuttingDownError,
+    takes_many,
     takes_runs,
 )
 from apscheduler.runs import (
@@ -73,8 +74,8 @@ class Runner:
         self._ours: dict[str, Run] = {}
         self._idle = Condition()
         self._awaited = 0
-        # Which executors take Runs, found out once for each.
-        self._ports: dict[str, tuple[BaseExecutor, bool]] = {}
+        # Which executors take Runs, and many at a time, found out once for each.
+        self._ports: dict[str, tuple[BaseExecutor, bool, bool]] = {}
         self._submissions = Submissions()
         # What is still to be written: by stores that do I/O, and what a failing one refused.
         self._scribes: dict[tuple[str, int], Scribe[End]] = {}
@@ -139,11 +140,8 @@ class Runner:
             return False
         alias = work.job.executor
         try:
-            executor = self._house._executors[alias]
-            port = self._ports.get(alias)
-            if port is None or port[0] is not executor:
-                port = self._ports[alias] = executor, takes_runs(executor)
-            if port[1]:
+            executor, takes, _ = self._port(alias)
+            if takes:
                 cast("RunExecutor", executor).submit_runs(work)
             else:
                 self._submit_to_foreign(executor, work)
@@ -158,6 +156,42 @@ class Runner:
                 return False
             # It was raised by a job in line, which has been settled.
         return True
+
+    def submit_all(self, works: Sequence[Work]) -> None:
+        """Hand works to their executors: all at a time to those that take many."""
+        many: dict[str, list[Work]] = {}
+        for work in works:
+            alias = work.job.executor
+            together = many.get(alias)
+            if together is None:
+                if work.store.blocking or self._seen is not None or not self._takes_many(alias):
+                    self.submit(work)
+                    continue
+                together = many[alias] = []
+            for run in work.runs:
+                self._ours[run.id] = run
+            together.append(work)
+        for alias, together in many.items():
+            try:
+                cast("RunExecutor", self._port(alias)[0]).submit_all(together)
+            except BaseException as error:
+                if not isinstance(error, Exception):
+                    # What else was won is handed on first; then the turn lets it pass.
+                    self._interrupt = error
+                for work in together:
+                    if any(run.id in self._ours for run in work.runs):
+                        self._refused(work, error)
+
+    def _port(self, alias: str) -> tuple[BaseExecutor, bool, bool]:
+        executor = self._house._executors[alias]
+        port = self._ports.get(alias)
+        if port is None or port[0] is not executor:
+            port = executor, takes_runs(executor), takes_many(executor)
+            self._ports[alias] = port
+        return port
+
+    def _takes_many(self, alias: str) -> bool:
+        return alias in self._house._executors and self._port(alias)[2]
 
     def pass_interrupt_on(self) -> None:
         interrupt, self._interrupt = self._interrupt, None
@@ -300,7 +334,8 @@ class Runner:
                     tell()
             else:
                 (done,) = work.store.apply((transition,))
-                self._settled(work, transition, outcome, told, done)
+                self._tell(work, transition, outcome, told, done)
+                self._over(work.alias, transition)
         except Exception as error:
             end = End(work, transition, outcome, told)
             end.again = True
@@ -387,12 +422,6 @@ class Runner:
         for end, done in settled:
             self._tell(end.work, end.transition, end.outcome, end.told, done)
             self._telling.discard(end.transition.run.id)
-
-    def _settled(
-        self, work: Work, transition: Transition, outcome: Outcome, told: bool, done: bool
-    ) -> None:
-        self._tell(work, transition, outcome, told, done)
-        self._over(work.alias, transition)
 
     def _tell(
         self, work: Work, transition: Transition, outcome: Outcome, told: bool, done: bool

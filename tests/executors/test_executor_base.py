@@ -23,6 +23,7 @@ from apscheduler.executors.base import (
     Work,
     run_coroutine_job,
     run_job,
+    takes_many,
     takes_runs,
 )
 from apscheduler.executors.debug import DebugExecutor
@@ -194,6 +195,38 @@ def test_so_is_an_instance_with_a_method_of_its_own() -> None:
     assert takes_runs(executor)
     executor._run_job_success = lambda job_id, events: None
     assert not takes_runs(executor)
+
+
+class Choosing(ThreadPoolExecutor):
+    """Looks at each submission by itself."""
+
+    def submit_runs(self, work: Work) -> None:
+        super().submit_runs(work)
+
+
+@pytest.mark.parametrize(
+    ("cls", "expected"),
+    [
+        (ThreadPoolExecutor, True),
+        (ProcessPoolExecutor, True),
+        (AsyncIOExecutor, False),
+        (DebugExecutor, False),
+        (Keeping, False),
+        (Choosing, False),
+        (Counting, False),
+    ],
+)
+def test_many_submissions_are_handed_over_at_once_where_nobody_has_redefined_how(
+    cls: type[BaseExecutor], expected: bool
+) -> None:
+    assert takes_many(cls.__new__(cls)) is expected
+
+
+def test_nor_has_an_instance_its_own_way() -> None:
+    executor = ThreadPoolExecutor()
+    assert takes_many(executor)
+    executor.submit_runs = lambda work: None  # type: ignore[method-assign]
+    assert not takes_many(executor)
 
 
 class Stopped:

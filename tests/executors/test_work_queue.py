@@ -10,7 +10,7 @@ from executor_kit import Submission
 
 from apscheduler.executors import _workqueue
 from apscheduler.executors._workqueue import WorkQueue
-from apscheduler.executors.base import Load, Work
+from apscheduler.executors.base import Load, ShuttingDownError, Work
 from apscheduler.runs import Outcome, Run, RunState
 
 
@@ -121,3 +121,18 @@ def test_all_threads_are_called_where_each_job_blocks() -> None:
     pool.put(3)
     pool.drainers[0]()
     assert inside == [2, 3, 3]
+
+
+def test_of_many_works_that_are_put_at_once_all_are_taken_and_one_thread_is_called() -> None:
+    pool = Pool(3)
+    pool.works.put_all([Submission(str) for _ in range(5)])
+    assert len(pool.drainers) == 1
+    assert pool.works.load() == Load(3, 1, 5)
+
+
+def test_of_many_works_none_is_taken_by_a_pool_that_is_closed() -> None:
+    pool = Pool(3)
+    pool.works.close()
+    with pytest.raises(ShuttingDownError):
+        pool.works.put_all([Submission(str), Submission(str)])
+    assert pool.works.load() == Load(3, 0, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -31,6 +31,7 @@ from apscheduler.executors.base import (
     Work,
 )
 from apscheduler.executors.debug import DebugExecutor
+from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.job import Job
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.testing import ManualScheduler
@@ -275,3 +276,41 @@ def test_a_one_shot_that_waits_to_be_tried_again_can_be_removed() -> None:
     assert [run.state for run in scheduler.get_runs("once")] == ["cancelled", "failed"]
     with pytest.raises(JobLookupError):
         scheduler.remove_job("once")
+
+
+class Packed(ThreadPoolExecutor):
+    """Takes many submissions at a time, and refuses them as it is told."""
+
+    error: BaseException | None = None
+
+    def submit_all(self, works: Sequence[Work]) -> None:
+        if self.error is not None:
+            raise self.error
+        super().submit_all(works)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no room"), KeyboardInterrupt("no room")])
+def test_of_many_that_are_refused_at_once_each_is_told_of_and_those_of_others_run(
+    make: Make, error: BaseException
+) -> None:
+    packed = Packed(1)
+    packed.error = error
+    scheduler = make(executors={"default": DebugExecutor(), "crowd": packed})
+    for number in range(3):
+        scheduler.add_job(ran, "date", run_date=at(10), executor="crowd", id=f"crowd{number}")
+        scheduler.add_job(ran, "interval", seconds=10, id=f"other{number}")
+    heard = Heard(scheduler, EVENT_JOB_ERROR)
+    scheduler.rest()
+    scheduler.clock.advance(seconds=10)
+    if isinstance(error, Exception):
+        scheduler._process_jobs()
+    else:
+        with pytest.raises(type(error)):
+            scheduler._process_jobs()
+
+    failed = scheduler.get_runs(state="failed")
+    assert {run.job_id for run in failed} == {"crowd0", "crowd1", "crowd2"}
+    assert {run.reason for run in failed} == {"it was not submitted: no room"}
+    assert sorted(event.job_id for event in heard.events) == ["crowd0", "crowd1", "crowd2"]
+    ran_jobs = {run.job_id for run in scheduler.get_runs(state="succeeded")}
+    assert ran_jobs == {"other0", "other1", "other2"}

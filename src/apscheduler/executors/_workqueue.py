@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, CancelledError, Future
 from concurrent.futures import thread as pools
 from functools import partial
@@ -64,7 +64,11 @@ class WorkQueue:
         self._taken_at = 0.0
 
     def put(self, work: Work) -> None:
-        """Let a thread take ``work`` as soon as one is free.
+        """Let a thread take ``work`` as soon as one is free; raises what `put_all` raises."""
+        self.put_all((work,))
+
+    def put_all(self, works: Iterable[Work]) -> None:
+        """Let threads take ``works`` as soon as they are free: all of them, or none if it raises.
 
         :raises ShuttingDownError: if the pool takes no more work
         :raises BrokenExecutor: if the pool cannot start its threads
@@ -87,7 +91,7 @@ class WorkQueue:
                     # It cannot start another thread, but those who are there will come to it.
                     if not self._drainers:
                         raise
-            self._works.append(work)
+            self._works.extend(works)
         if drainer is not None:
             drainer.add_done_callback(self._drainer_ended)
 

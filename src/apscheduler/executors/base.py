@@ -222,6 +222,13 @@ class RunExecutor(BaseExecutor):
         :raises ShuttingDownError: if no work is taken any more
         """
 
+    def submit_all(self, works: Sequence[Work]) -> None:
+        """Take several submissions at a time, all of them or, if this raises, none.
+
+        An executor for which that is no easier than one by one leaves it as it is.
+        """
+        raise NotImplementedError
+
     def _refuse(self, work: Work, cause: BaseException) -> None:
         """Report a submission that was taken, but can never be run."""
         self._logger.error("Error running job %s", work.job.id, exc_info=cause)
@@ -252,6 +259,27 @@ def _class_takes_runs(cls: type[BaseExecutor]) -> bool:
         if "submit_runs" in space:
             return space["submit_runs"] is not RunExecutor.submit_runs
         if any(name in space for name in _METHODS_OF_3X):
+            return False
+    return False
+
+
+def takes_many(executor: BaseExecutor) -> bool:
+    """Tell whether `RunExecutor.submit_all` may be used in place of `submit_runs`.
+
+    Not so where somebody has redefined what would be called otherwise.
+    """
+    own = vars(executor)
+    return _class_takes_many(type(executor)) and not any(
+        name in own for name in ("submit_runs", *_METHODS_OF_3X)
+    )
+
+
+@cache
+def _class_takes_many(cls: type[BaseExecutor]) -> bool:
+    for space in map(vars, cls.__mro__):
+        if "submit_all" in space:
+            return space["submit_all"] is not RunExecutor.submit_all
+        if any(name in space for name in ("submit_runs", *_METHODS_OF_3X)):
             return False
     return False
 
