@@ -20,6 +20,7 @@ from apscheduler.jobstores.base import JobLookupError
 from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.schedulers.base import BaseScheduler
+from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
@@ -275,6 +276,45 @@ def test_the_loop_of_an_asyncio_scheduler_may_be_assigned():
     loop.run_until_complete(asyncio.sleep(0))
     loop.close()
     assert not scheduler.running
+
+
+@pytest.mark.parametrize("event", [None, threading.Event])
+def test_the_loop_of_a_blocking_scheduler_may_be_written_anew(event):
+    class Own(BlockingScheduler):
+        turns = 0
+
+        def start(self, *args, **kwargs):
+            self._event = event and event()
+            super().start(*args, **kwargs)
+
+        def _main_loop(self):
+            seconds = threading.TIMEOUT_MAX
+            while self.running:
+                self._event.wait(seconds)
+                self._event.clear()
+                seconds = self._process_jobs()
+                self.turns += 1
+
+    scheduler = Own(timezone=UTC)
+    scheduler.add_job(scheduler.shutdown, "date", kwargs={"wait": False})
+    scheduler.start()
+    assert scheduler.turns
+    assert not scheduler.running
+
+
+def test_the_event_of_a_blocking_scheduler_may_be_another_one():
+    class Own(BlockingScheduler):
+        def start(self, *args, **kwargs):
+            self._event = threading.Event()
+            super().start(*args, **kwargs)
+
+    scheduler = Own(timezone=UTC)
+    waits = []
+    process = scheduler._process_jobs
+    scheduler._process_jobs = lambda: waits.append(process()) or waits[-1]
+    scheduler.add_job(scheduler.shutdown, "date", kwargs={"wait": False})
+    scheduler.start()
+    assert len(waits) < 10
 
 
 def test_a_custom_executor_sees_what_the_contract_promises(turns):

@@ -15,9 +15,9 @@ MIN_SLEEP = 0.001
 class Bell:
     """What wakes the one thread that waits for it, at once if it was rung before.
 
-    `threading.Event` serves any number of threads, and makes a new lock for each wait: that costs
-    more than many a turn. A lock can also be let go of by a signal handler that interrupts the
-    very thread which waits.
+    It has the methods of `threading.Event`, which serves any number of threads, and makes a new
+    lock for each wait: that costs more than many a turn. A lock can also be let go of by a signal
+    handler that interrupts the very thread which waits.
     """
 
     __slots__ = ("_silence",)
@@ -37,9 +37,16 @@ class Bell:
         except RuntimeError:
             pass  # It has been rung already.
 
-    def wait(self, seconds: float) -> None:
-        """Wait until it is rung, or has been; it is silent then."""
-        self._silence.acquire(True, seconds)
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is rung, or has been, for so many seconds at most; return whether it was.
+
+        It is silent then.
+        """
+        return self._silence.acquire(True, -1 if timeout is None else timeout)
+
+    def clear(self) -> None:
+        """Silence it, as programs do that wait for it in a loop of their own."""
+        self._silence.acquire(False)
 
 
 class BlockingScheduler(BaseScheduler):
@@ -86,6 +93,7 @@ class BlockingScheduler(BaseScheduler):
         try:
             while self.running and self._event is event:
                 event.wait(self._sleep_for(seconds))
+                event.clear()  # A subclass may have put an event of another kind in its place.
                 if self.running and self._event is event:
                     seconds = self._process_jobs_safely()
         finally:
