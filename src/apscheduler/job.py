@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from functools import lru_cache
-from types import FunctionType, MethodType
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Self
 
+from apscheduler._approval import (
+    MODIFIABLE,
+    POLICIES,
+    approve_args,
+    approve_executor,
+    approve_func,
+    approve_id,
+    approve_kwargs,
+    approve_name,
+    approve_trigger,
+)
 from apscheduler._ids import new_id
 from apscheduler.clock import UTC
 from apscheduler.triggers._asked import asked_in
@@ -28,8 +37,6 @@ if TYPE_CHECKING:
 STATE_VERSION = 1
 #: How many due times of a job that coalesces are listed: only the last of them counts.
 MAX_COALESCED = 1000
-
-_NOT_YET = object()
 
 
 class Job:
@@ -137,17 +144,17 @@ class Job:
         job._jobstore_alias = None
         job._options = None
         job._incarnation = ""
-        job.id = _approve_id(id) if id else new_id()
-        called, job.func_ref = _approve_func(func)
+        job.id = approve_id(id) if id else new_id()
+        called, job.func_ref = approve_func(func)
         job.func = called
         job.args = args
         job.kwargs = kwargs
         check_callable_args(called, args, kwargs)
-        job.name = get_callable_name(called) if name is None else _approve_name(name)
+        job.name = get_callable_name(called) if name is None else approve_name(name)
         # To ask an abstract class takes longer than to look for it.
         ours = BaseTrigger in type(trigger).__mro__
-        job.trigger = trigger if ours else _approve_trigger(trigger)
-        job.executor = executor if type(executor) is str else _approve_executor(executor)
+        job.trigger = trigger if ours else approve_trigger(trigger)
+        job.executor = executor if type(executor) is str else approve_executor(executor)
         job._apply(defaults)
         if policy:
             job._apply(job._approve(policy))
@@ -235,14 +242,14 @@ class Job:
         """
         approved: dict[str, Any] = {}
         if "id" in changes:
-            approved["id"] = _approve_id(changes["id"])
+            approved["id"] = approve_id(changes["id"])
             if hasattr(self, "id"):
                 raise ValueError("The job ID may not be changed")
         if "func" in changes or "args" in changes or "kwargs" in changes:
             self._approve_call(changes, approved)
         if "name" in changes and "name" not in approved:
-            approved["name"] = _approve_name(changes["name"])
-        for attribute, approve in _POLICIES.items():
+            approved["name"] = approve_name(changes["name"])
+        for attribute, approve in POLICIES.items():
             if attribute in changes:
                 approved[attribute] = approve(changes[attribute])
         if "next_run_time" in changes:
@@ -250,8 +257,8 @@ class Job:
                 changes["next_run_time"], self._scheduler.timezone, "next_run_time"
             )
 
-        if not _MODIFIABLE.issuperset(changes):
-            unknown = ", ".join(name for name in changes if name not in _MODIFIABLE)
+        if not MODIFIABLE.issuperset(changes):
+            unknown = ", ".join(name for name in changes if name not in MODIFIABLE)
             raise AttributeError(f"The following are not modifiable attributes of Job: {unknown}")
         return approved
 
@@ -276,18 +283,18 @@ class Job:
 
     def _approve_call(self, changes: Mapping[str, Any], approved: dict[str, Any]) -> None:
         if "func" in changes:
-            func, func_ref = _approve_func(changes["func"])
+            func, func_ref = approve_func(changes["func"])
             approved["func"], approved["func_ref"] = func, func_ref
             if changes.get("name") is None and not hasattr(self, "name"):
                 approved["name"] = get_callable_name(func)
         else:
             func = self.func
         if "args" in changes:
-            args = approved["args"] = _approve_args(changes["args"])
+            args = approved["args"] = approve_args(changes["args"])
         else:
             args = self.args
         if "kwargs" in changes:
-            kwargs = approved["kwargs"] = _approve_kwargs(changes["kwargs"])
+            kwargs = approved["kwargs"] = approve_kwargs(changes["kwargs"])
         else:
             kwargs = self.kwargs
 
@@ -398,129 +405,3 @@ class Job:
         else:
             status = f"next run at: {datetime_repr(self.next_run_time)}"
         return f"{self.name} (trigger: {self.trigger}, {status})"
-
-
-def _approve_func(value: Any) -> tuple[Callable[..., Any], str | None]:
-    """Return a callable, and the text that leads to it."""
-    if isinstance(value, str):
-        func, func_ref = ref_to_obj(value), value
-    else:
-        func, func_ref = value, None
-    if not callable(func):
-        raise TypeError("func must be a callable or a textual reference to one")
-    return func, func_ref or _reference_to(func)
-
-
-def _reference_to(func: Callable[..., Any]) -> str | None:
-    if type(func) is FunctionType:  # nearly always, and of a module
-        module, name = func.__module__, func.__qualname__
-        if name.isidentifier() and getattr(sys.modules.get(module), name, None) is func:
-            return _reference(module, name)
-    try:
-        reference = obj_to_ref(func)
-    except (ValueError, AttributeError):  # methods of built-in types know no module
-        return None
-    return _shared(reference) if _leads_to(reference, func) else None
-
-
-# One text for all jobs of a function.
-@lru_cache(maxsize=1024)
-def _reference(module: str, name: str) -> str:
-    return f"{module}:{name}"
-
-
-@lru_cache(maxsize=1024)
-def _shared(reference: str) -> str:
-    return reference
-
-
-def _leads_to(reference: str, func: Callable[..., Any]) -> bool:
-    """Whether ``reference`` would be resolved to ``func``, and not to something beside it."""
-    module_name, _, path = reference.partition(":")
-    module = sys.modules.get(module_name)
-    if module is None:
-        return False
-    found = getattr(module, path, _NOT_YET)
-    if found is func:
-        return True
-    first, *rest = path.split(".")
-    found = getattr(module, first, _NOT_YET)
-    if found is _NOT_YET:
-        # Its module does not have it yet: it is just being decorated.
-        return True
-    for name in rest:
-        found = getattr(found, name, None)
-    if isinstance(func, MethodType):
-        # Each access makes another method object. One of an instance is stored as the function
-        # of its class, with the instance as first argument.
-        return found == func or found is func.__func__
-    return found is func
-
-
-def _approve_args(value: Any) -> Iterable[Any]:
-    if type(value) is tuple or type(value) is list:
-        return value  # nearly always, and asking an abstract class takes its time
-    if not isinstance(value, Iterable) or isinstance(value, str):
-        raise TypeError("args must be a non-string iterable")
-    # What can be read only once would be used up by the first look at it.
-    return tuple(value) if isinstance(value, Iterator) else value
-
-
-def _approve_kwargs(value: Any) -> Mapping[str, Any]:
-    if type(value) is not dict and not isinstance(value, Mapping):
-        raise TypeError("kwargs must be a dict-like object")
-    return value
-
-
-def _approve_id(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("id must be a nonempty string")
-    return value
-
-
-def _approve_name(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise TypeError("name must be a nonempty string")
-    return value
-
-
-def _approve_misfire_grace_time(value: Any) -> int | None:
-    if value is not None and (not isinstance(value, int) or value <= 0):
-        raise TypeError("misfire_grace_time must be either None or a positive integer")
-    return value
-
-
-def _approve_max_instances(value: Any) -> int:
-    if not isinstance(value, int) or value <= 0:
-        raise TypeError("max_instances must be a positive integer")
-    return value
-
-
-def _approve_trigger(value: Any) -> BaseTrigger:
-    if not isinstance(value, BaseTrigger):
-        raise TypeError(f"Expected a trigger instance, got {type(value).__name__} instead")
-    return value
-
-
-def _approve_executor(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("executor must be a string")
-    return value
-
-
-def _approve_recover(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"recover must be True or False, got {value!r}")
-    return value
-
-
-#: Attributes that depend on no other, in the order in which they are checked.
-_POLICIES: dict[str, Callable[[Any], Any]] = {
-    "misfire_grace_time": _approve_misfire_grace_time,
-    "coalesce": bool,
-    "max_instances": _approve_max_instances,
-    "trigger": _approve_trigger,
-    "executor": _approve_executor,
-    "recover": _approve_recover,
-}
-_MODIFIABLE = frozenset({"id", "func", "args", "kwargs", "name", "next_run_time", *_POLICIES})
