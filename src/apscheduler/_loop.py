@@ -30,13 +30,7 @@ from apscheduler._walk import Steps, Walk, earliest
 from apscheduler._work import Work
 from apscheduler.clock import UTC, Clock, JumpWatch
 from apscheduler.jobstores.base import ClaimingJobStore, LeaseLostError, SharedJobStore
-from apscheduler.runs import (
-    Due,
-    Live,
-    Plan,
-    Run,
-    RunState,
-)
+from apscheduler.runs import Due, Live, Plan, Run, RunState
 
 if TYPE_CHECKING:
     from apscheduler.events import SchedulerEvent
