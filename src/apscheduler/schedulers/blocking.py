@@ -8,8 +8,8 @@ from typing import Any
 from apscheduler.schedulers.base import BaseScheduler
 
 #: Turns do not follow each other more closely, in seconds, unless something is due already: to
-#: wake for each of many jobs costs more than the jobs.
-MIN_SLEEP = 0.001
+#: wake for each of a thousand jobs a second costs more than the jobs.
+MIN_SLEEP = 0.002
 
 
 class Bell:
