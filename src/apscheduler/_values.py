@@ -23,22 +23,16 @@ def value(cls: type[T]) -> type[T]:
     defaults = {name: vars(cls)[name] for name in names if name in vars(cls)}
     left_out = {*names, "__dict__", "__weakref__"}
     body = {name: thing for name, thing in vars(cls).items() if name not in left_out}
-
-    def first_init(self: Any, *args: Any, **kwargs: Any) -> None:
-        # Compiled with the first value: an import would compile many of which none is ever made.
-        init = made.__init__ = _init_of(cls, names, defaults)
-        init(self, *args, **kwargs)
-
     body.update(
         __slots__=names,
         __match_args__=names,
-        __init__=first_init,
+        __init__=_init_of(cls, names, defaults),
         __repr__=_repr,
         __eq__=_eq,
         __hash__=None,
     )
     metaclass: Any = type(cls)
-    made: type[Any] = metaclass(cls.__name__, cls.__bases__, body)
+    made: type[T] = metaclass(cls.__name__, cls.__bases__, body)
     return made
 
 
