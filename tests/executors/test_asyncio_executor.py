@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -170,6 +171,45 @@ def test_no_exception_of_a_job_reaches_the_loop(error: type[BaseException]) -> N
                 assert type(failed.exception) is error
 
     asyncio.run(main())
+
+
+class Interrupted(Submission):
+    """While it begins, or ends, somebody presses Ctrl+C."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__(double, 1)
+        self._method = method
+
+    def begin(self, run: Run) -> Run | None:
+        if self._method == "begin":
+            raise KeyboardInterrupt
+        return super().begin(run)
+
+    def finish(self, run: Run, outcome: Outcome) -> None:
+        if self._method == "finish":
+            raise KeyboardInterrupt
+        super().finish(run, outcome)
+
+
+@pytest.mark.parametrize("method", ["begin", "finish"])
+def test_an_interrupt_beside_a_job_ends_the_loop_once_and_what_else_is_queued_still_runs(
+    method: str,
+) -> None:
+    told: list[dict[str, Any]] = []
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda loop, context: told.append(context))
+    executor = AsyncIOExecutor()
+    executor.start(House(loop), "loop")
+    other = Submission(double, 2)
+    executor.submit_runs(Interrupted(method))
+    executor.submit_runs(other)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_forever()
+    loop.run_until_complete(nothing_runs_in(executor))
+    assert other.outcome().value == 4
+    loop.close()
+    gc.collect()
+    assert told == []
 
 
 def test_works_can_be_submitted_from_any_thread() -> None:

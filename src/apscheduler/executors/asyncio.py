@@ -150,6 +150,10 @@ class AsyncIOExecutor(RunExecutor):
                 finally:
                     self._pending_futures.discard(driver)
                 return
+        except (KeyboardInterrupt, SystemExit) as interrupt:
+            # It is for the loop. Out of a task it would be told of once more when the task is
+            # thrown away.
+            self._eventloop.call_soon(_raise, interrupt)
         finally:
             self._call_driver()
 
@@ -309,6 +313,10 @@ def _cancel_queued(queue: deque[tuple[Work, Context]]) -> None:
     while queue:
         work, _ = queue.popleft()
         _cancelled(work, iter(work.runs))
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 def _cancelled(work: Work, runs: Iterator[Run]) -> None:
