@@ -296,28 +296,31 @@ class Company:
 
     def look_after(
         self, store: SharedJobStore, alias: str, now: datetime, late: list[SchedulerEvent]
-    ) -> Generator[Callable[[], Any], Any, None]:
-        """Join anew if need be, and end what dead nodes were running; the steps of a turn."""
+    ) -> Generator[Callable[[], Any], Any, Sequence[Node]]:
+        """Join anew if need be, and end what dead nodes were running; the steps of a turn.
+
+        Returns who is there, if it was time to look.
+        """
         member = self._members.get(alias)
         if member is None:
-            return
+            return ()
         if alias in self._lapsed:
             yield member.rejoin
             self._lapsed.discard(alias)
         if not member.lapsed and now < self._look_at.get(alias, now):
-            return
+            return ()
         self._look_at[alias] = now + timedelta(seconds=store.lease / 3)
         member.lapsed = False
-        nodes = yield store.get_nodes
+        nodes: Sequence[Node] = yield store.get_nodes
         self._look_round(alias, nodes)
         dead = member.dead_among(nodes)
         decide = partial(_engine.lapse, now, new_id=self._turns._new_id)
         only_named = not member.may_declare_dead
         for run, transition in (yield partial(store.claim_lapsed, decide, dead, only_named)):
             self._voice.tell(self._notices.lapsed, alias, moved(run, transition), late)
-        yield from self._look_for_homeless(store, alias, now, nodes)
+        return nodes
 
-    def _look_for_homeless(
+    def look_for_homeless(
         self, store: SharedJobStore, alias: str, now: datetime, nodes: Sequence[Node]
     ) -> Generator[Callable[[], Any], Any, None]:
         """Warn of jobs that are due and that no node has an executor for."""

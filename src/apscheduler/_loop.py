@@ -266,7 +266,7 @@ class Loop:
             # Asked once: an abstract class takes its time to answer.
             shared = store if isinstance(store, SharedJobStore) else None
             if shared is not None:
-                yield from self.company.look_after(shared, alias, now, late)
+                nodes = yield from self.company.look_after(shared, alias, now, late)
                 scope = {"executors": self.company.executors_with_room()}
                 if not is_due:
                     wake = yield partial(store.next_wake, holds, **scope)
@@ -281,6 +281,8 @@ class Loop:
                 if scope:
                     scope = {"executors": self.company.executors_with_room()}
                 wake = yield partial(store.next_wake, holds, **scope)
+            if shared is not None and nodes:
+                yield from self.company.look_for_homeless(shared, alias, now, nodes)
         except LeaseLostError:
             if not self.stopping:  # else it has left
                 self.company.lease_lost(alias)

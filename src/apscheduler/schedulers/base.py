@@ -236,7 +236,8 @@ class BaseScheduler(ListingMethods, JobMethods, RunMethods, HealthMethods, Regis
                     return
                 job, alias, replace_existing = self._pending_jobs[added]
             unset = [name for name in _COMPLETED_AT_START if not hasattr(job, name)]
-            new = self._seam(alias).lookup_job(job.id) is None
+            # One that replaces none is refused if there is one.
+            new = not replace_existing or self._seam(alias).lookup_job(job.id) is None
             undo.append(lambda job=job, unset=unset: _make_pending(job, unset))
             self._real_add_job(job, alias, replace_existing)
             if new:

@@ -76,10 +76,6 @@ class Jobs:
         self._content_columns = [c.id, c.job_state, *([c.options] if shared else ())]
 
     @cached_property
-    def _by_id(self) -> Any:
-        return select(*self.columns).where(self._table.c.id == bindparam("id_"))
-
-    @cached_property
     def _ground(self) -> Any:
         """The condition that a row is as it was read."""
         c = self._table.c
@@ -107,7 +103,9 @@ class Jobs:
         """Return the row of a job, or None."""
         if not can_be_id(job_id):
             return None
-        row = connection.execute(self._by_id, {"id_": job_id}).first()
+        questions = self._database.dialect.questions
+        question = questions.job(*[column.name for column in self.columns])
+        row = questions.ask(connection, question, {"id_": job_id}).first()
         # In a table of 3.x, "a" may equal "A".
         return row if row is not None and row.id == job_id else None
 

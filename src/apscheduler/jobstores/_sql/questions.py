@@ -34,6 +34,7 @@ class Questions:
         self.wake = lru_cache(maxsize=None)(self._make_wake)
         self.ground = lru_cache(maxsize=None)(self._make_ground)
         self.live = lru_cache(maxsize=None)(self._make_live)
+        self.job = lru_cache(maxsize=None)(self._make_job)
         self._of_now: dict[Callable[[Any], Any], Any] = {}
 
     def ask(self, connection: Connection, question: Any, parameters: dict[str, Any]) -> Any:
@@ -130,6 +131,11 @@ class Questions:
         if dialect.locks_rows and not named:
             statement = statement.with_for_update(skip_locked=True)
         return statement
+
+    def _make_job(self, *names: str) -> Any:
+        """Return what asks for some columns of the job ``id_``."""
+        c = self._tables.jobs.c
+        return select(*(c[name] for name in names)).where(c.id == bindparam("id_"))
 
     def _make_live(self) -> Any:
         """Return what asks what of the jobs ``ids`` is live."""
@@ -282,6 +288,9 @@ class SQLiteQuestions(Questions):
             + " AND id IN (:ids)" * named
             + " ORDER BY next_run_time, id LIMIT :size"
         )
+
+    def _make_job(self, *names: str) -> str:
+        return f"SELECT {', '.join(names)} FROM {self._jobs} WHERE id = :id_"
 
     def _make_live(self) -> str:
         return (
