@@ -13,7 +13,7 @@ import pytest
 from contract_kit import FAR, UTC, HeldExecutor, SteppingTrigger, TurnScheduler, noop
 
 import apscheduler
-from apscheduler.events import EVENT_JOB_ADDED
+from apscheduler.events import EVENT_JOB_ADDED, EVENT_JOB_REMOVED
 from apscheduler.executors.debug import DebugExecutor
 from apscheduler.job import Job
 from apscheduler.jobstores.base import JobLookupError
@@ -278,6 +278,18 @@ def test_the_loop_of_an_asyncio_scheduler_may_be_assigned():
     assert not scheduler.running
 
 
+def run_until_a_job_is_removed(scheduler):
+    removed = threading.Event()
+    scheduler.add_listener(lambda event: removed.set(), EVENT_JOB_REMOVED)
+    thread = threading.Thread(target=scheduler.start)
+    thread.start()
+    scheduler.add_job(noop, "date")
+    assert removed.wait(10)
+    scheduler.shutdown()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
 @pytest.mark.parametrize("event", [None, threading.Event])
 def test_the_loop_of_a_blocking_scheduler_may_be_written_anew(event):
     class Own(BlockingScheduler):
@@ -292,29 +304,29 @@ def test_the_loop_of_a_blocking_scheduler_may_be_written_anew(event):
             while self.running:
                 self._event.wait(seconds)
                 self._event.clear()
-                seconds = self._process_jobs()
+                seconds = self._process_jobs() or threading.TIMEOUT_MAX
                 self.turns += 1
 
     scheduler = Own(timezone=UTC)
-    scheduler.add_job(scheduler.shutdown, "date", kwargs={"wait": False})
-    scheduler.start()
-    assert scheduler.turns
-    assert not scheduler.running
+    run_until_a_job_is_removed(scheduler)
+    assert 0 < scheduler.turns < 20
 
 
 def test_the_event_of_a_blocking_scheduler_may_be_another_one():
     class Own(BlockingScheduler):
+        turns = 0
+
         def start(self, *args, **kwargs):
             self._event = threading.Event()
             super().start(*args, **kwargs)
 
+        def _process_jobs(self):
+            self.turns += 1
+            return super()._process_jobs()
+
     scheduler = Own(timezone=UTC)
-    waits = []
-    process = scheduler._process_jobs
-    scheduler._process_jobs = lambda: waits.append(process()) or waits[-1]
-    scheduler.add_job(scheduler.shutdown, "date", kwargs={"wait": False})
-    scheduler.start()
-    assert len(waits) < 10
+    run_until_a_job_is_removed(scheduler)
+    assert 0 < scheduler.turns < 20
 
 
 def test_a_custom_executor_sees_what_the_contract_promises(turns):
