@@ -9,7 +9,7 @@ from apscheduler.schedulers.base import BaseScheduler
 
 #: Turns do not follow each other more closely, in seconds, unless something is due already: to
 #: wake for each of a thousand jobs a second costs more than the jobs.
-MIN_SLEEP = 0.002
+MIN_SLEEP = 0.003
 
 
 class Bell:
