@@ -229,6 +229,7 @@ def being_left_out() -> Callable[[int], None]:
     return leave_out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("working", [modifying, adding_and_removing, being_left_out])
 def test_memory_does_not_grow_with_what_is_done(
     working: Callable[[], Callable[[int], None]],

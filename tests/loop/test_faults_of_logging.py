@@ -84,6 +84,7 @@ def scenario(make: Make, nth: range, breaking: Breaking) -> HandScheduler:
     return scheduler
 
 
+@pytest.mark.slow
 def test_whichever_record_of_a_turn_cannot_be_logged_every_slot_has_its_answer(
     make: Make, breaking: Breaking
 ) -> None:
