@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
 from functools import partial
+from operator import length_hint
 from threading import Condition
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -160,27 +161,37 @@ class Runner:
     def submit_all(self, works: Sequence[Work]) -> None:
         """Hand works to their executors: all at a time to those that take many."""
         many: dict[str, list[Work]] = {}
+        others: list[Work] = []
         for work in works:
             alias = work.job.executor
-            together = many.get(alias)
-            if together is None:
-                if work.store.blocking or self._seen is not None or not self._takes_many(alias):
-                    self.submit(work)
-                    continue
-                together = many[alias] = []
-            for run in work.runs:
-                self._ours[run.id] = run
-            together.append(work)
+            if work.store.blocking or self._seen is not None or not self._takes_many(alias):
+                others.append(work)
+            else:
+                many.setdefault(alias, []).append(work)
         for alias, together in many.items():
-            try:
-                cast("RunExecutor", self._port(alias)[0]).submit_all(together)
-            except BaseException as error:
-                if not isinstance(error, Exception):
-                    # What else was won is handed on first; then the turn lets it pass.
-                    self._interrupt = error
-                for work in together:
-                    if any(run.id in self._ours for run in work.runs):
-                        self._refused(work, error)
+            self._submit_many(alias, together)
+        # These last: a job in line may take its time, or wait for what runs elsewhere.
+        for work in others:
+            self.submit(work)
+
+    def _submit_many(self, alias: str, works: Sequence[Work]) -> None:
+        # Whoever takes them takes them out of this, all at once.
+        left = iter(works)
+        try:
+            executor = cast("RunExecutor", self._house._executors[alias])
+            for work in works:
+                for run in work.runs:
+                    self._ours[run.id] = run
+            executor.submit_all(left)
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                # What else was won is handed on first; then the turn lets it pass.
+                self._interrupt = error
+            if length_hint(left):
+                for work in works:
+                    for run in work.runs:
+                        self._ours[run.id] = run
+                    self._refused(work, error)
 
     def _port(self, alias: str) -> tuple[BaseExecutor, bool, bool]:
         executor = self._house._executors[alias]

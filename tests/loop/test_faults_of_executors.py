@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from threading import Event
 from typing import Any
 
 import pytest
@@ -282,11 +283,14 @@ class Packed(ThreadPoolExecutor):
     """Takes many submissions at a time, and refuses them as it is told."""
 
     error: BaseException | None = None
+    then: BaseException | None = None
 
-    def submit_all(self, works: Sequence[Work]) -> None:
+    def submit_all(self, works: Iterator[Work]) -> None:
         if self.error is not None:
             raise self.error
         super().submit_all(works)
+        if self.then is not None:
+            raise self.then
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no room"), KeyboardInterrupt("no room")])
@@ -314,3 +318,32 @@ def test_of_many_that_are_refused_at_once_each_is_told_of_and_those_of_others_ru
     assert sorted(event.job_id for event in heard.events) == ["crowd0", "crowd1", "crowd2"]
     ran_jobs = {run.job_id for run in scheduler.get_runs(state="succeeded")}
     assert ran_jobs == {"other0", "other1", "other2"}
+
+
+def test_an_interrupt_when_many_have_been_taken_lets_each_run_once(make: Make) -> None:
+    packed = Packed(1)
+    packed.then = KeyboardInterrupt()
+    scheduler = make(executors={"crowd": packed})
+    for number in range(3):
+        scheduler.add_job(ran, "date", run_date=at(10), executor="crowd", id=f"crowd{number}")
+    scheduler.rest()
+    scheduler.clock.advance(seconds=10)
+    with pytest.raises(KeyboardInterrupt):
+        scheduler._process_jobs()
+
+    assert scheduler._loop.runner.wait_until_idle(10)
+    runs = scheduler.get_runs()
+    assert sorted(run.job_id for run in runs) == ["crowd0", "crowd1", "crowd2"]
+    assert {str(run.state) for run in runs} == {"succeeded"}
+
+
+def test_a_job_in_line_may_wait_for_what_was_claimed_with_it(make: Make) -> None:
+    begun = Event()
+    met: list[bool] = []
+    scheduler = make(executors={"default": DebugExecutor(), "crowd": ThreadPoolExecutor(1)})
+    scheduler.add_job(begun.set, "date", run_date=at(9), executor="crowd")
+    scheduler.add_job(lambda: met.append(begun.wait(10)), "date", run_date=at(10))
+    scheduler.rest()
+    scheduler.clock.advance(seconds=10)
+    scheduler._process_jobs()
+    assert met == [True]

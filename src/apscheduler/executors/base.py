@@ -6,7 +6,7 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from functools import cache
@@ -222,10 +222,11 @@ class RunExecutor(BaseExecutor):
         :raises ShuttingDownError: if no work is taken any more
         """
 
-    def submit_all(self, works: Sequence[Work]) -> None:
+    def submit_all(self, works: Iterator[Work]) -> None:
         """Take several submissions at a time, all of them or, if this raises, none.
 
-        An executor for which that is no easier than one by one leaves it as it is.
+        They have been taken when they are out of the iterator, also if an interrupt comes then.
+        An executor for which that is no easier than one by one leaves this as it is.
         """
         raise NotImplementedError
 

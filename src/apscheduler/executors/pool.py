@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Executor, Future
 from concurrent.futures import ThreadPoolExecutor as ThreadPool
 from datetime import datetime
@@ -76,7 +76,7 @@ class _WorkerExecutor(BasePoolExecutor, RunExecutor):
     def submit_runs(self, work: Work) -> None:
         self._works.put(work)
 
-    def submit_all(self, works: Sequence[Work]) -> None:
+    def submit_all(self, works: Iterator[Work]) -> None:
         self._works.put_all(works)
 
     def room(self) -> int:
