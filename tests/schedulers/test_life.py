@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -16,6 +17,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.base import ConflictingIdError
 from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers import SchedulerAlreadyRunningError, SchedulerNotRunningError
+from apscheduler.schedulers.blocking import Bell
 
 MakeHost = Callable[..., Host]
 
@@ -37,6 +39,27 @@ def test_a_thread_pool_works_again_after_a_restart(make_host: MakeHost, kind: st
         where = host.run(threading.current_thread).retval
         assert where.name.startswith("ThreadPoolExecutor")
         host.shutdown()
+
+
+def test_a_loop_waits_with_the_locks_of_whoever_has_patched_them_by_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Patched:
+        def __init__(self) -> None:
+            self._lock = _thread.allocate_lock()
+            self.release, self.locked = self._lock.release, self._lock.locked
+            self.waits: list[float] = []
+
+        def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+            self.waits.append(timeout)
+            return self._lock.acquire(blocking, timeout)
+
+    monkeypatch.setattr(threading, "Lock", Patched)
+    bell = Bell()
+    bell.set()
+    assert bell.wait(5)
+    assert isinstance(bell._silence, Patched)
+    assert bell._silence.waits == [-1, 5]
 
 
 def test_nothing_of_a_host_is_left_after_its_shutdown(host: Host) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from threading import TIMEOUT_MAX, Lock
+import threading
+from threading import TIMEOUT_MAX
 from typing import Any
 
 from apscheduler.schedulers.base import BaseScheduler
@@ -23,7 +24,8 @@ class Bell:
     __slots__ = ("_silence",)
 
     def __init__(self) -> None:
-        self._silence = Lock()
+        # By the module's name: gevent may have put another kind there since this was imported.
+        self._silence = threading.Lock()
         self._silence.acquire()
 
     def is_set(self) -> bool:
@@ -55,7 +57,7 @@ class BlockingScheduler(BaseScheduler):
     Takes the options of `BaseScheduler`.
     """
 
-    _event: Bell | None = None
+    _event: Bell | threading.Event | None = None
     _looping = False
 
     def start(self, *args: Any, **kwargs: Any) -> None:
@@ -81,7 +83,8 @@ class BlockingScheduler(BaseScheduler):
 
     def _renew_event(self) -> None:
         """Make a new event, so that a loop that waits for the old one knows it is not meant."""
-        if not self.running and (self._event is None or self._event.is_set()):
+        event = self._event
+        if not self.running and (event is None or isinstance(event, Bell) or event.is_set()):
             self._event = Bell()
 
     def _main_loop(self) -> None:
