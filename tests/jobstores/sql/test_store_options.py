@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sql_kit import NOON, File, claimed, job, started
 from sqlalchemy import MetaData, create_engine, event
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.pool import NullPool, QueuePool
 
@@ -74,6 +75,31 @@ def test_of_the_connections_to_a_file_the_one_that_was_used_last_is_used_next(fi
     for _ in range(3):
         with store.engine.connect() as connection:
             assert connection.connection.dbapi_connection is last
+    store.shutdown()
+
+
+def test_a_driver_that_keeps_no_connections_will_do(
+    file: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SQLiteDialect_pysqlite, "get_pool_class", lambda *args: NullPool)
+    store = started(file.url)
+    assert isinstance(store.engine.pool, NullPool)
+    store.shutdown()
+
+
+def test_however_many_jobs_are_left_out_none_of_them_is_named(file: File) -> None:
+    store = started(file.url)
+    asked: list[tuple[str, object]] = []
+
+    @event.listens_for(store.engine, "before_cursor_execute")
+    def note(connection: object, cursor: object, text: str, given: object, *args: object) -> None:
+        asked.append((text, given))
+
+    assert store.next_wake([str(number) for number in range(1000)]) is None
+    text, given = next((text, given) for text, given in asked if " NOT IN " in text)
+    # SQLite looks for each name among all others.
+    assert text.count("?") == 1000
+    assert isinstance(given, tuple)
     store.shutdown()
 
 

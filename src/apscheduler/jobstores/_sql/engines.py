@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import QueuePool, StaticPool
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Engine
@@ -63,13 +63,19 @@ def _sqlite_engine(url: URL, options: dict[str, Any]) -> Engine:
         # There, each connection would be a database of its own.
         connect_args["check_same_thread"] = False
         options.setdefault("poolclass", StaticPool)
-    elif "poolclass" not in options and "pool" not in options:
+    elif "poolclass" not in options and "pool" not in options and _is_pooled(url):
         # What a connection has read stays of use to it as long as no other one writes.
         options.setdefault("pool_use_lifo", True)
     options["connect_args"] = {**connect_args, **options.get("connect_args", {})}
     engine = create_engine(url, **options)
     event.listen(engine, "connect", _write_fully)
     return engine
+
+
+def _is_pooled(url: URL) -> bool:
+    """Tell whether connections are kept, by default; that depends on the version of SQLAlchemy."""
+    dialect: Any = url.get_dialect()
+    return issubclass(dialect.get_pool_class(url), QueuePool)
 
 
 def _is_in_memory(url: URL) -> bool:

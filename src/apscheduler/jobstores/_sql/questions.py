@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 #: What a decision about a job must find as it was.
 GROUND = ("job_state", "revision", "incarnation")
+
+
+#: A parameter, or the name of a table in which something may look like one.
+_PARAMETER = re.compile(r'"[^"]*"|:(\w+)')
 
 
 class Questions:
@@ -236,16 +241,18 @@ class SQLiteQuestions(Questions):
         self._clock = clock
 
     def ask(self, connection: Connection, question: str, parameters: dict[str, Any]) -> Any:
-        given: dict[str, Any] = {}
-        for name, value in parameters.items():
+        # By position: SQLite looks for each name among all others.
+        texts, names = _taken_apart(question)
+        made, given = [texts[0]], []
+        for name, following in zip(names, texts[1:], strict=True):
+            value = parameters[name]
             if isinstance(value, list):
-                each = {f"{name}_{number}": one for number, one in enumerate(value)}
-                places = ", ".join([f":{place}" for place in each])
-                question = question.replace(f"(:{name})", f"({places})")
-                given |= each
+                made += ", ".join("?" * len(value)), following
+                given += value
             else:
-                given[name] = value
-        return connection.exec_driver_sql(question, given)
+                made += "?", following
+                given.append(value)
+        return connection.exec_driver_sql("".join(made), tuple(given))
 
     def alive(self, now: Any) -> str:
         return f"SELECT id FROM {self._nodes} WHERE id = :node AND alive_until > {self._clock}"
@@ -335,6 +342,20 @@ class SQLiteQuestions(Questions):
             f"AND earlier.batch = {runs}.batch AND earlier.id < {runs}.id "
             f"AND earlier.state IN ('waiting','running'))" + " AND executor IN (:executors)" * some
         )
+
+
+@lru_cache(maxsize=256)
+def _taken_apart(question: str) -> tuple[list[str], list[str]]:
+    """Return the texts between the parameters of a question, and the names of those."""
+    texts: list[str] = []
+    names: list[str] = []
+    end = 0
+    for found in _PARAMETER.finditer(question):
+        if found[1]:
+            texts.append(question[end : found.start()])
+            names.append(found[1])
+            end = found.end()
+    return [*texts, question[end:]], names
 
 
 def not_waiting_for_a_moment(runs: Any) -> Any:
