@@ -124,12 +124,14 @@ class Ledger:
 
     def query(self, query: RunQuery) -> list[Run]:
         """Return Runs, the newest first."""
+        job_id = query.job_id
         with self._lock:
+            # Before those that have ended: they end without a lock, and are in both places then.
+            live = list(self._live.values()) if job_id is None else self._live_runs(job_id)
             self._file()
-            if query.job_id is None:
-                runs = [*self._live.values(), *self._archive]
-            else:
-                runs = [*self._live_runs(query.job_id), *self._archive.of_job(query.job_id)]
+            ended = list(self._archive) if job_id is None else self._archive.of_job(job_id)
+        known = {run.id for run in ended} if live else ()
+        runs = [*(run for run in live if run.id not in known), *ended]
         return nlargest(
             query.limit,
             (run for run in runs if query.wants(run)),
