@@ -21,6 +21,7 @@ from apscheduler.clock import SystemClock
 from apscheduler.executors._invoke import current_run_id
 from apscheduler.executors.base import (
     BaseExecutor,
+    ManyRunsExecutor,
     MaxInstancesReachedError,
     RunExecutor,
     ShuttingDownError,
@@ -175,22 +176,20 @@ class Runner:
             self.submit(work)
 
     def _submit_many(self, alias: str, works: Sequence[Work]) -> None:
+        ours = {run.id: run for work in works for run in work.runs}
         # Whoever takes them takes them out of this, all at once.
         left = iter(works)
         try:
-            executor = cast("RunExecutor", self._house._executors[alias])
-            for work in works:
-                for run in work.runs:
-                    self._ours[run.id] = run
+            executor = cast("ManyRunsExecutor", self._house._executors[alias])
+            self._ours.update(ours)
             executor.submit_all(left)
         except BaseException as error:
             if not isinstance(error, Exception):
                 # What else was won is handed on first; then the turn lets it pass.
                 self._interrupt = error
             if length_hint(left):
+                self._ours.update(ours)
                 for work in works:
-                    for run in work.runs:
-                        self._ours[run.id] = run
                     self._refused(work, error)
 
     def _port(self, alias: str) -> tuple[BaseExecutor, bool, bool]:

@@ -222,14 +222,6 @@ class RunExecutor(BaseExecutor):
         :raises ShuttingDownError: if no work is taken any more
         """
 
-    def submit_all(self, works: Iterator[Work]) -> None:
-        """Take several submissions at a time, all of them or, if this raises, none.
-
-        They have been taken when they are out of the iterator, also if an interrupt comes then.
-        An executor for which that is no easier than one by one leaves this as it is.
-        """
-        raise NotImplementedError
-
     def _refuse(self, work: Work, cause: BaseException) -> None:
         """Report a submission that was taken, but can never be run."""
         self._logger.error("Error running job %s", work.job.id, exc_info=cause)
@@ -239,6 +231,19 @@ class RunExecutor(BaseExecutor):
             begun = work.begin(run)
             if begun is not None:
                 work.finish(begun, outcome)
+
+
+class ManyRunsExecutor(RunExecutor):
+    """One for which it is easier to take many submissions at a time than one by one."""
+
+    @abstractmethod
+    def submit_all(self, works: Iterator[Work]) -> None:
+        """Take several submissions, all of them or, if this raises, none.
+
+        They have been taken when they are out of the iterator, also if an interrupt comes then.
+
+        :raises ShuttingDownError: if no work is taken any more
+        """
 
 
 _METHODS_OF_3X = ("submit_job", "_do_submit_job", "_run_job_success", "_run_job_error")
@@ -264,8 +269,8 @@ def _class_takes_runs(cls: type[BaseExecutor]) -> bool:
     return False
 
 
-def takes_many(executor: BaseExecutor) -> bool:
-    """Tell whether `RunExecutor.submit_all` may be used in place of `submit_runs`.
+def takes_many(executor: BaseExecutor) -> TypeGuard[ManyRunsExecutor]:
+    """Tell whether `ManyRunsExecutor.submit_all` may be used in place of `submit_runs`.
 
     Not so where somebody has redefined what would be called otherwise.
     """
@@ -279,7 +284,7 @@ def takes_many(executor: BaseExecutor) -> bool:
 def _class_takes_many(cls: type[BaseExecutor]) -> bool:
     for space in map(vars, cls.__mro__):
         if "submit_all" in space:
-            return space["submit_all"] is not RunExecutor.submit_all
+            return True
         if any(name in space for name in ("submit_runs", *_METHODS_OF_3X)):
             return False
     return False

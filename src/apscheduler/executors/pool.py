@@ -14,7 +14,14 @@ from apscheduler import clock
 from apscheduler._fork import disown_threads
 from apscheduler.executors._invoke import await_alone, invoke
 from apscheduler.executors._workqueue import WorkQueue
-from apscheduler.executors.base import BaseExecutor, Load, RunExecutor, Work, run_as_told, run_job
+from apscheduler.executors.base import (
+    BaseExecutor,
+    Load,
+    ManyRunsExecutor,
+    Work,
+    run_as_told,
+    run_job,
+)
 from apscheduler.runs import Outcome, Run, RunState
 
 if TYPE_CHECKING:
@@ -50,7 +57,7 @@ class BasePoolExecutor(BaseExecutor):
         future.add_done_callback(report)
 
 
-class _WorkerExecutor(BasePoolExecutor, RunExecutor):
+class _WorkerExecutor(BasePoolExecutor, ManyRunsExecutor):
     """What the thread and the process pool share: a queue of Works, and a life after shutdown."""
 
     def __init__(self, max_workers: int | str) -> None:
