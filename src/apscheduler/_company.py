@@ -309,8 +309,11 @@ class Company:
             self._lapsed.discard(alias)
         if not member.lapsed and now < self._look_at.get(alias, now):
             return ()
+        is_first = alias not in self._look_at
         self._look_at[alias] = now + timedelta(seconds=store.lease / 3)
         member.lapsed = False
+        if is_first and member.is_alone and member.real:
+            return (member.node,)  # It has just looked, when it joined.
         nodes: Sequence[Node] = yield store.get_nodes
         self._look_round(alias, nodes)
         dead = member.dead_among(nodes)

@@ -78,6 +78,8 @@ class Membership:
         self._heard_since = 0.0
         self._alone_since: float | None = None
         self.lapsed = True
+        #: Whether nobody else was there at the last beat, alive or dead.
+        self.is_alone = False
 
     def join(self) -> None:
         """Become known to the others, and go on to be."""
@@ -163,6 +165,7 @@ class Membership:
             if (took / 2).total_seconds() <= TOLERANCE:
                 break
         self.lapsed = self.lapsed or beat.lapsed
+        self.is_alone = not (beat.others or beat.lapsed)
         is_in_company = self._is_in_company(beat)
         if self._heard.may_set_clock(self.alias, is_in_company):
             self._set_clock(beat.time - (began + took / 2), took / 2, is_in_company)

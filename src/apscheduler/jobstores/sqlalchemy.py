@@ -107,8 +107,13 @@ class SQLAlchemyJobStore(SharedJobStore):
             self.engine = make_engine(url, engine_options or {})
         else:
             raise ValueError('Need either "engine" or "url" defined')
+        shown = maybe_ref(metadata)
         self._tables = Tables(
-            maybe_ref(metadata) or MetaData(), tablename, tableschema, self.engine.dialect.name
+            MetaData() if shown is None else shown,
+            tablename,
+            tableschema,
+            self.engine.dialect.name,
+            at_once=shown is not None,
         )
         self.jobs_t = self._tables.jobs
         self._database = Database(self.engine, self._tables)
@@ -157,7 +162,7 @@ class SQLAlchemyJobStore(SharedJobStore):
     def start(self, scheduler: Any, alias: str) -> None:
         super().start(scheduler, alias)
         if self._owns_engine and self.engine.dialect.name == "sqlite":
-            write_ahead(self.engine)
+            self._database.writes_ahead = write_ahead(self.engine)
         self._database.meet(self._abilities)
         self._shared = True
         try:

@@ -8,18 +8,22 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
-from sql_kit import NOON, File, claimed, job, started
+from sql_kit import NOON, File, claimed, job, started, work
 from sqlalchemy import MetaData, create_engine, event
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.pool import NullPool, QueuePool
 
+from apscheduler.events import EVENT_JOB_EXECUTED
 from apscheduler.jobstores.base import ConflictingIdError, claims_for_itself
 from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
+from apscheduler.nodes import Node
 from apscheduler.runs import Retention
+from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.testing import ManualScheduler
 
 an_engine = create_engine("sqlite://")
@@ -44,6 +48,135 @@ def test_an_engine_and_metadata_may_be_given_by_name() -> None:
     assert store.jobs_t.metadata is some_metadata
     with pytest.raises(InvalidRequestError, match="already defined"):
         SQLAlchemyJobStore(engine=an_engine, metadata=some_metadata)
+
+
+def test_whoever_gives_metadata_finds_all_tables_in_it() -> None:
+    metadata = MetaData()
+    SQLAlchemyJobStore("sqlite://", tablename="mine", metadata=metadata)
+    assert sorted(metadata.tables) == [
+        "mine",
+        "mine_changes",
+        "mine_meta",
+        "mine_nodes",
+        "mine_runs",
+    ]
+
+
+def test_tables_that_nobody_has_asked_for_are_made_once_for_all_threads() -> None:
+    store = SQLAlchemyJobStore("sqlite://")
+    assert list(store.jobs_t.metadata.tables) == ["apscheduler_jobs"]
+    threads = 8
+    together = Barrier(threads)
+
+    def ask(_: int) -> Any:
+        together.wait(20)
+        return store._tables.runs
+
+    with ThreadPoolExecutor(threads) as pool:
+        found = list(pool.map(ask, range(threads)))
+    assert all(table is found[0] for table in found)
+    assert len(store.jobs_t.metadata.tables) == 5
+
+
+def test_a_lone_scheduler_on_a_file_starts_without_the_tables_that_it_only_names(
+    file: File,
+) -> None:
+    started(file.url).shutdown()
+    store = SQLAlchemyJobStore(file.url)
+    scheduler = BackgroundScheduler(jobstores={"default": store})
+    ran = Event()
+    scheduler.add_listener(lambda _: ran.set(), EVENT_JOB_EXECUTED)
+    scheduler.add_job(work)
+    scheduler.start()
+    assert ran.wait(20)
+    scheduler.shutdown()
+    assert list(store.jobs_t.metadata.tables) == ["apscheduler_jobs"]
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_who_else_is_there_is_asked_at_first_only_if_somebody_is(
+    file: File, others: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = started(file.url)
+    if others:
+        store.beat(Node("n", "elsewhere", "", 1, "", ("default",), NOON))
+    store.shutdown()
+    asked: list[bool] = []
+    ran = Event()
+    get_nodes = SQLAlchemyJobStore.get_nodes
+
+    def counted(store: SQLAlchemyJobStore) -> list[Node]:
+        asked.append(ran.is_set())
+        return get_nodes(store)
+
+    monkeypatch.setattr(SQLAlchemyJobStore, "get_nodes", counted)
+    scheduler = BackgroundScheduler(jobstores={"default": SQLAlchemyJobStore(file.url)})
+    scheduler.add_listener(lambda _: ran.set(), EVENT_JOB_EXECUTED)
+    scheduler.add_job(work)
+    scheduler.start()
+    assert ran.wait(20)
+    scheduler.shutdown()
+    assert asked == [False] * others
+
+
+def test_the_lease_of_a_node_does_not_wait_for_the_disk_and_all_else_does(file: File) -> None:
+    store = started(file.url)
+    said: list[str] = []
+
+    @event.listens_for(store.engine, "connect")
+    def listen(connection: Any, _: object) -> None:
+        connection.set_trace_callback(said.append)
+
+    store.engine.dispose()
+    store.beat(Node("n", "host", "", 1, "", ("default",), NOON))
+    store.add_job(job("k"))
+    store.leave("n")
+    relevant = [
+        text.split()[0] if text.split()[0] in {"UPDATE", "INSERT", "DELETE"} else text
+        for text in said
+        if text.startswith(("PRAGMA synchronous", "UPDATE", "INSERT", "DELETE", "COMMIT"))
+    ]
+    normal, full = "PRAGMA synchronous = NORMAL", "PRAGMA synchronous = FULL"
+    assert relevant == [
+        *(normal, "UPDATE", "INSERT", "COMMIT", full),
+        *("INSERT", "COMMIT"),
+        *(normal, "DELETE", "COMMIT", full),
+    ]
+    store.shutdown()
+
+
+def test_in_files_that_are_not_written_ahead_everything_waits_for_the_disk(file: File) -> None:
+    engine = create_engine(file.url)
+    store = SQLAlchemyJobStore(engine=engine)
+    store.start(ManualScheduler(), "store")
+    said: list[str] = []
+    with engine.connect() as connection:
+        raw: Any = connection.connection.dbapi_connection
+        raw.set_trace_callback(said.append)
+    store.beat(Node("n", "host", "", 1, "", ("default",), NOON))
+    assert "COMMIT" in said
+    assert not [text for text in said if "synchronous" in text]
+
+
+def test_a_connection_that_cannot_be_made_to_wait_for_the_disk_again_is_not_lent_again(
+    file: File,
+) -> None:
+    store = started(file.url)
+    with store._database.begin(lasting=False) as connection:
+        raw: Any = connection.connection.dbapi_connection
+
+    def close_it() -> None:
+        with store._database.begin(lasting=False) as lent:
+            assert lent.connection.dbapi_connection is raw
+            lent.commit()
+            raw.close()
+
+    with pytest.raises(sqlite3.ProgrammingError):
+        close_it()
+    with store.engine.connect() as another:
+        assert another.connection.dbapi_connection is not raw
+        assert another.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+    store.shutdown()
 
 
 def test_its_public_attributes_are_those_of_3x() -> None:

@@ -298,10 +298,7 @@ class Claimer(ABC):
             dialect.write_jobs(connection, updates)
         exhausted = sorted(decision.row.id for decision in decisions if decision.state is None)
         for ids in chunks(exhausted, AT_ONCE):
-            connection.execute(
-                delete(jobs).where(jobs.c.id.in_(bindparam("ids", expanding=True))),
-                {"ids": list(ids)},
-            )
+            self._questions.ask(connection, self._questions.exhausted(), {"ids": list(ids)})
         if mends:
             connection.execute(
                 update(jobs)

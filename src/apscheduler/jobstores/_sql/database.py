@@ -28,6 +28,8 @@ class Database:
         self.tables = tables
         self.engine = engine
         self.dialect = Dialect(engine, tables)
+        #: Whether this is an SQLite file that we write ahead, each transaction to the disk.
+        self.writes_ahead = False
         # What transactions, and questions outside of any, are to be isolated as.
         self._writing: str | None = None
         self._reading: str | None = None
@@ -72,11 +74,17 @@ class Database:
             yield connection
 
     @contextmanager
-    def begin(self) -> Iterator[Connection]:
-        """Lend a connection in a transaction that may write."""
+    def begin(self, lasting: bool = True) -> Iterator[Connection]:
+        """Lend a connection in a transaction that may write.
+
+        :param lasting: whether what is written is not to be lost if the machine loses its power
+        """
         with self._alone, self.engine.connect() as connection:
             _isolate(connection, self._writing)
-            with connection.begin():
+            with (
+                nullcontext() if lasting or not self.writes_ahead else _not_waiting(connection),
+                connection.begin(),
+            ):
                 if self.dialect.locks_all:
                     self._lock_all(connection)
                 yield connection
@@ -109,6 +117,24 @@ class Database:
                 if transaction.is_active:
                     transaction.rollback()
                 self.dialect.unlock_after_migration(connection)
+
+
+@contextmanager
+def _not_waiting(connection: Connection) -> Iterator[None]:
+    """Let a transaction with an SQLite file not wait for the disk; others see it as ever.
+
+    The next one that waits takes along what was written before it.
+    """
+    raw: Any = connection.connection.dbapi_connection
+    raw.execute("PRAGMA synchronous = NORMAL")
+    try:
+        yield
+    finally:
+        try:
+            raw.execute("PRAGMA synchronous = FULL")
+        except BaseException:
+            connection.invalidate()  # Nobody else is to be lent it like that.
+            raise
 
 
 def _isolate(connection: Connection, level: str | None) -> None:

@@ -77,11 +77,11 @@ class Dialect:
     def __init__(self, engine: Engine, tables: Tables) -> None:
         self.engine = engine
         self.tables = tables
-        format_table = engine.dialect.identifier_preparer.format_table
-        self.jobs_name = format_table(tables.jobs)
-        self.runs_name = format_table(tables.runs)
+        preparer = engine.dialect.identifier_preparer
+        self.jobs_name = tables.name(preparer)
+        self.runs_name = tables.name(preparer, "_runs")
         #: The index of what is live, as it stands in a statement.
-        self.live_index = engine.dialect.identifier_preparer.quote(tables.live_index)
+        self.live_index = preparer.quote(tables.live_index)
         self.questions = self._make_questions()
 
     def _make_questions(self) -> Questions:

@@ -87,18 +87,19 @@ def _write_fully(connection: Any, _: Any) -> None:
     connection.execute("PRAGMA synchronous = FULL")
 
 
-def write_ahead(engine: Engine) -> None:
-    """Let readers and the writer of an SQLite file not wait for each other, if that can be."""
+def write_ahead(engine: Engine) -> bool:
+    """Let readers and the writer of an SQLite file not wait for each other; return if they do."""
     deadline = time.monotonic() + WAL_PATIENCE
     while True:
         try:
             with engine.connect() as connection:
                 raw: Any = connection.connection.dbapi_connection
-                if not raw.in_transaction:
-                    connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-            return
+                if raw.in_transaction:
+                    return False
+                mode = connection.exec_driver_sql("PRAGMA journal_mode = WAL").scalar()
+            return str(mode).lower() == "wal"
         except OperationalError as error:
             # Others who do the same, or a file that cannot be written.
             if "locked" not in str(error) or time.monotonic() > deadline:
-                return
+                return False
             time.sleep(0.05)

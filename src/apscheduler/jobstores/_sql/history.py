@@ -22,6 +22,7 @@ from apscheduler.jobstores._sql.schema import ENDED
 from apscheduler.runs import JobChange, JobChangeKind, Retention
 
 if TYPE_CHECKING:
+    from sqlalchemy import Table
     from sqlalchemy.engine import Connection
 
 #: How many changes are kept of a job.
@@ -44,8 +45,14 @@ class History:
         self._opened = opened
         # The last id that has been added; None when there are no more.
         self._added_until: str | None = ""
-        self._runs = database.tables.runs
-        self._changes = database.tables.changes
+
+    @property
+    def _runs(self) -> Table:
+        return self._database.tables.runs
+
+    @property
+    def _changes(self) -> Table:
+        return self._database.tables.changes
 
     # -- changes --------------------------------------------------------------------------------
 

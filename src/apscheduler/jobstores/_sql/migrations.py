@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from apscheduler.jobstores._sql.database import Database
-from apscheduler.jobstores._sql.schema import JOB_COLUMNS_BESIDE, Tables
+from apscheduler.jobstores._sql.schema import BESIDE, JOB_COLUMNS_BESIDE, Tables
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
@@ -50,31 +50,27 @@ def bring_up_to_date(database: Database) -> None:
 
 def _is_up_to_date(database: Database) -> bool:
     # As text: it is the first thing that is asked, and nothing else takes so long to compile.
-    names = database.engine.dialect.identifier_preparer
-    name = database.dialect.name_in_text
-    tables, meta = database.tables, database.tables.meta
+    preparer = database.engine.dialect.identifier_preparer
+    tables = database.tables
+    # Of the columns that 3.x does not have, one stands for all.
+    wanted = {"": "digest", **BESIDE}
     are_there = [
-        f"NOT EXISTS (SELECT {names.format_column(_newest_column(table))} "
-        f"FROM {name(names.format_table(table))} WHERE 1 = 0)"
-        for table in (tables.jobs, *tables.beside)
+        f"NOT EXISTS (SELECT {preparer.quote(column)} "
+        f"FROM {tables.name(preparer, suffix)} WHERE 1 = 0)"
+        for suffix, column in wanted.items()
     ]
-    statement = text(
-        f"SELECT {names.format_column(meta.c.value)} FROM {name(names.format_table(meta))} "
-        f"WHERE {names.format_column(meta.c.name)} = '{_VERSION}' AND {' AND '.join(are_there)}"
+    statement = database.dialect.name_in_text(
+        f"SELECT {preparer.quote('value')} FROM {tables.name(preparer, '_meta')} "
+        f"WHERE {preparer.quote('name')} = '{_VERSION}' AND {' AND '.join(are_there)}"
     )
     try:
         with database.read() as connection:
-            version = connection.scalar(statement)
+            version = connection.scalar(text(statement))
     except DBAPIError as error:
         if error.connection_invalidated:
             raise
         return False
     return version is not None and int(version) >= len(_STEPS)
-
-
-def _newest_column(table: Any) -> Any:
-    """Return a column that 3.x does not have, where there is one."""
-    return table.c.digest if "digest" in table.c else next(iter(table.c))
 
 
 def _has_jobs(database: Database) -> bool:

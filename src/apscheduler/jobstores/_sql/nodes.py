@@ -13,6 +13,7 @@ from apscheduler.jobstores.base import LeaseLostError
 from apscheduler.nodes import Beat, Node
 
 if TYPE_CHECKING:
+    from sqlalchemy import Table
     from sqlalchemy.engine import Connection
 
 
@@ -21,10 +22,13 @@ class Nodes:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._table = database.tables.nodes
         self._questions = database.dialect.questions
         #: The node that this store object belongs to, once it has joined.
         self.joined: str | None = None
+
+    @property
+    def _table(self) -> Table:
+        return self._database.tables.nodes
 
     def beat(self, node: Node, lease: float) -> Beat:
         """Let a node count as alive for so many seconds from now on."""
@@ -44,7 +48,8 @@ class Nodes:
         """Write a node's row; return whether there was none."""
         questions = self._questions
         given = {f"{name}_": value for name, value in row.items()} | {"lease": lease}
-        with self._database.begin() as connection:
+        # If the machine loses its power, no node of it lives on.
+        with self._database.begin(lasting=False) as connection:
             renewal = questions.of_now(connection, questions.renewal)
             if questions.ask(connection, renewal, given).rowcount:
                 return False
@@ -65,8 +70,9 @@ class Nodes:
             raise LeaseLostError(self.joined)
 
     def leave(self, node_id: str) -> None:
-        with self._database.begin() as connection:
-            connection.execute(self._table.delete().where(self._table.c.id == node_id))
+        with self._database.begin(lasting=False) as connection:
+            questions = self._questions
+            questions.ask(connection, questions.leaving(), {"node": node_id})
         if self.joined == node_id:
             self.joined = None
 

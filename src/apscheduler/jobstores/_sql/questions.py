@@ -1,4 +1,4 @@
-"""What is asked at each turn and beat. To make such a question takes longer than to ask it."""
+"""What is said at each turn and beat. To make such a statement takes longer than to send it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import BigInteger, and_, bindparam, exists, literal_column, or_, select, text
 
 from apscheduler.jobstores._sql.rows import RUN_COLUMNS
-from apscheduler.jobstores._sql.schema import LIVE
+from apscheduler.jobstores._sql.schema import LIVE, NODE_COLUMNS
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -40,6 +40,8 @@ class Questions:
         self.ground = lru_cache(maxsize=None)(self._make_ground)
         self.live = lru_cache(maxsize=None)(self._make_live)
         self.job = lru_cache(maxsize=None)(self._make_job)
+        self.leaving = lru_cache(maxsize=None)(self._make_leaving)
+        self.exhausted = lru_cache(maxsize=None)(self._make_exhausted)
         self._of_now: dict[Callable[[Any], Any], Any] = {}
 
     def ask(self, connection: Connection, question: Any, parameters: dict[str, Any]) -> Any:
@@ -79,8 +81,13 @@ class Questions:
         """Return what makes a node known."""
         return self._tables.nodes.insert().values(self._node_values(now))
 
+    def _make_leaving(self) -> Any:
+        """Return what removes the node ``node``."""
+        nodes = self._tables.nodes
+        return nodes.delete().where(nodes.c.id == bindparam("node"))
+
     def _node_values(self, now: Any) -> dict[str, Any]:
-        values: dict[str, Any] = {c.name: bindparam(f"{c.name}_") for c in self._tables.nodes.c}
+        values: dict[str, Any] = {name: bindparam(f"{name}_") for name in NODE_COLUMNS}
         values["alive_until"] = now + bindparam("lease", type_=BigInteger)
         return values
 
@@ -155,6 +162,11 @@ class Questions:
         if self._dialect.locks_rows:
             statement = statement.order_by(c.id).with_for_update(skip_locked=True)
         return statement
+
+    def _make_exhausted(self) -> Any:
+        """Return what removes the jobs ``ids``, which come no more."""
+        jobs = self._tables.jobs
+        return jobs.delete().where(jobs.c.id.in_(bindparam("ids", expanding=True)))
 
     def _make_waiting(self, some: bool, later: bool) -> Any:
         """Return what asks for waiting Runs that need attention; see `_make_due`."""
@@ -234,10 +246,10 @@ class SQLiteQuestions(Questions):
 
     def __init__(self, dialect: Dialect, clock: str) -> None:
         super().__init__(dialect)
-        names = dialect.engine.dialect.identifier_preparer
-        self._jobs = names.format_table(self._tables.jobs)
-        self._runs = names.format_table(self._tables.runs)
-        self._nodes = names.format_table(self._tables.nodes)
+        preparer = dialect.engine.dialect.identifier_preparer
+        self._jobs = dialect.jobs_name
+        self._runs = dialect.runs_name
+        self._nodes = self._tables.name(preparer, "_nodes")
         self._clock = clock
 
     def ask(self, connection: Connection, question: str, parameters: dict[str, Any]) -> Any:
@@ -266,8 +278,11 @@ class SQLiteQuestions(Questions):
         names, values = ", ".join(texts), ", ".join(texts.values())
         return f"INSERT INTO {self._nodes} ({names}) VALUES ({values})"
 
+    def _make_leaving(self) -> str:
+        return f"DELETE FROM {self._nodes} WHERE id = :node"
+
     def _node_texts(self) -> dict[str, str]:
-        values = {c.name: f":{c.name}_" for c in self._tables.nodes.c}
+        values = {name: f":{name}_" for name in NODE_COLUMNS}
         return values | {"alive_until": f"{self._clock} + :lease"}
 
     def company(self, now: Any) -> str:
@@ -282,7 +297,7 @@ class SQLiteQuestions(Questions):
         )
 
     def nodes(self, now: Any) -> str:
-        columns = ", ".join(c.name for c in self._tables.nodes.c)
+        columns = ", ".join(NODE_COLUMNS)
         return f"SELECT {columns}, {self._clock} AS now FROM {self._nodes} ORDER BY since, id"
 
     def _make_due(self, some: bool, without: bool, later: bool, named: bool) -> str:
@@ -309,6 +324,9 @@ class SQLiteQuestions(Questions):
 
     def _make_ground(self) -> str:
         return f"SELECT id, {', '.join(GROUND)} FROM {self._jobs} WHERE id IN (:ids)"
+
+    def _make_exhausted(self) -> str:
+        return f"DELETE FROM {self._jobs} WHERE id IN (:ids)"
 
     def _make_waiting(self, some: bool, later: bool) -> str:
         return (

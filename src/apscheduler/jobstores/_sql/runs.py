@@ -45,6 +45,7 @@ from apscheduler.runs import (
 )
 
 if TYPE_CHECKING:
+    from sqlalchemy import Table
     from sqlalchemy.engine import Connection
 
 _NO_LIMIT = 2**31 - 1
@@ -76,8 +77,14 @@ class Runs:
         self._questions = database.dialect.questions
         self._protocol = protocol
         self._opened = opened
-        self._table = runs = database.tables.runs
-        self._columns = [runs.c[name] for name in RUN_COLUMNS if name != "definition"]
+
+    @property
+    def _table(self) -> Table:
+        return self._database.tables.runs
+
+    @property
+    def _columns(self) -> list[Any]:
+        return [self._table.c[name] for name in RUN_COLUMNS if name != "definition"]
 
     # -- opened and ended -----------------------------------------------------------------------
 
@@ -307,6 +314,8 @@ class Runs:
 
     def release_ended(self) -> None:
         """Forget which Runs could not be read, but for those that still wait."""
+        if not self._reader.unreadable_runs:
+            return
         waiting: set[str] = set()
         c = self._table.c
         for ids in chunks(self._reader.unreadable_runs, AT_ONCE):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     DDL,
@@ -21,6 +22,9 @@ from sqlalchemy import (
     text,
 )
 
+if TYPE_CHECKING:
+    from sqlalchemy.sql.compiler import IdentifierPreparer
+
 #: The longest id of a job, and alias of an executor.
 MAX_NAME = 191
 MAX_ID = 64
@@ -38,6 +42,18 @@ JOB_COLUMNS_BESIDE = (
     "revision",
     "digest",
     "options",
+)
+#: By what the names of the tables beside that of the jobs end, and a column of each.
+BESIDE = {"_runs": "id", "_nodes": "id", "_changes": "id", "_meta": "name"}
+NODE_COLUMNS = (
+    "id",
+    "host",
+    "boot",
+    "pid",
+    "process_started",
+    "executors",
+    "since",
+    "alive_until",
 )
 _PARTIAL_INDEXES = frozenset({"sqlite", "postgresql"})
 _MYSQL = frozenset({"mysql", "mariadb"})
@@ -64,12 +80,22 @@ class Tables:
     Only the next run time, a column of 3.x, is a float of seconds.
 
     :param dialect: name of the dialect, on which it depends how indexes are made
+    :param at_once: whether all are made now, because others look at ``metadata``. Where nobody
+        does, most are made when they are needed: that takes as long as a short transaction
     """
 
     def __init__(
-        self, metadata: MetaData, tablename: str, tableschema: str | None, dialect: str
+        self,
+        metadata: MetaData,
+        tablename: str,
+        tableschema: str | None,
+        dialect: str,
+        at_once: bool = True,
     ) -> None:
-        place: dict[str, Any] = {"schema": tableschema, **_EXACTLY}
+        self._dialect = dialect
+        self._place: dict[str, Any] = {"schema": tableschema, **_EXACTLY}
+        self._making = Lock()
+        self._beside: TablesBeside | None = None
         self.jobs = Table(
             tablename,
             metadata,
@@ -83,8 +109,55 @@ class Tables:
             Column("revision", BigInteger),
             Column("digest", String(16)),
             Column("options", Text),
-            **place,
+            **self._place,
         )
+        self.live_index = f"ix_{tablename}_runs_live"
+        if at_once:
+            self._make_beside()
+
+    @property
+    def runs(self) -> Table:
+        return self._make_beside().runs
+
+    @property
+    def nodes(self) -> Table:
+        return self._make_beside().nodes
+
+    @property
+    def changes(self) -> Table:
+        return self._make_beside().changes
+
+    @property
+    def meta(self) -> Table:
+        return self._make_beside().meta
+
+    @property
+    def beside(self) -> tuple[Table, ...]:
+        """The tables that 3.x does not have."""
+        return self.runs, self.nodes, self.changes, self.meta
+
+    def name(self, preparer: IdentifierPreparer, suffix: str = "") -> str:
+        """Return the name of the table of jobs, or of one beside it, as it stands in a text."""
+        return preparer.format_table(self.jobs, name=f"{self.jobs.name}{suffix}")
+
+    def _make_beside(self) -> TablesBeside:
+        made = self._beside
+        if made is None:
+            with self._making:
+                made = self._beside
+                if made is None:
+                    jobs = self.jobs
+                    made = TablesBeside(jobs.metadata, jobs.name, self._place, self._dialect)
+                    self._beside = made
+        return made
+
+
+class TablesBeside:
+    """The tables that 3.x does not have, whose names begin with that of the one that it has."""
+
+    def __init__(
+        self, metadata: MetaData, tablename: str, place: dict[str, Any], dialect: str
+    ) -> None:
         self.runs = Table(
             f"{tablename}_runs",
             metadata,
@@ -154,18 +227,12 @@ class Tables:
         Index(f"ux_{name}_slot", runs.job_id, runs.slot_key, unique=True)
         Index(f"ix_{name}_job", runs.job_id, runs.opened_at, runs.id)
         Index(f"ix_{name}_opened", runs.opened_at, runs.id)
-        self.live_index = f"ix_{name}_live"
         if dialect in _PARTIAL_INDEXES:
-            Index(self.live_index, runs.job_id, **_where(LIVE))
+            Index(f"ix_{name}_live", runs.job_id, **_where(LIVE))
             Index(f"ix_{name}_attention", runs.attention_at, **_where(_WAITING_FOR_A_MOMENT))
         else:
-            Index(self.live_index, runs.state, runs.job_id)
+            Index(f"ix_{name}_live", runs.state, runs.job_id)
             Index(f"ix_{name}_attention", runs.state, runs.attention_at)
-
-    @property
-    def beside(self) -> tuple[Table, ...]:
-        """The tables that 3.x does not have."""
-        return self.runs, self.nodes, self.changes, self.meta
 
 
 def _where(condition: str) -> dict[str, Any]:
