@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import inspect, select, text
+from sqlalchemy import inspect, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -59,13 +59,14 @@ def _is_up_to_date(database: Database) -> bool:
         f"FROM {tables.name(preparer, suffix)} WHERE 1 = 0)"
         for suffix, column in wanted.items()
     ]
-    statement = database.dialect.name_in_text(
+    questions = database.dialect.questions
+    question = questions.of_text(
         f"SELECT {preparer.quote('value')} FROM {tables.name(preparer, '_meta')} "
         f"WHERE {preparer.quote('name')} = '{_VERSION}' AND {' AND '.join(are_there)}"
     )
     try:
         with database.read() as connection:
-            version = connection.scalar(text(statement))
+            version = questions.ask(connection, question, {}).scalar()
     except DBAPIError as error:
         if error.connection_invalidated:
             raise

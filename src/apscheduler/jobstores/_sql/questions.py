@@ -48,6 +48,10 @@ class Questions:
         """Ask one of these questions; return the result."""
         return connection.execute(question, parameters)
 
+    def of_text(self, question: str) -> Any:
+        """Return a question without parameters."""
+        return text(self._dialect.name_in_text(question))
+
     def of_now(self, connection: Connection, make: Callable[[Any], Any]) -> Any:
         """Return a question in which the present moment occurs.
 
@@ -265,6 +269,9 @@ class SQLiteQuestions(Questions):
                 made += "?", following
                 given.append(value)
         return connection.exec_driver_sql("".join(made), tuple(given))
+
+    def of_text(self, question: str) -> str:
+        return question
 
     def alive(self, now: Any) -> str:
         return f"SELECT id FROM {self._nodes} WHERE id = :node AND alive_until > {self._clock}"
