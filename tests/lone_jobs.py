@@ -109,5 +109,5 @@ def make_job(scheduler: Any = None, **changes: Any) -> Job:
 
 def attributes(job: Job) -> dict[str, Any]:
     """Return all attributes of a job that are set."""
-    names = (name for name in Job.__slots__ if name != "__weakref__")
+    names = (name for name in (*Job.__slots__, "kwargs") if name not in ("__weakref__", "_kwargs"))
     return {name: getattr(job, name) for name in names if hasattr(job, name)}

@@ -83,6 +83,7 @@ def test_a_job_has_only_its_slots_and_can_be_referred_to_weakly(job):
         "_due",
         "_incarnation",
         "_jobstore_alias",
+        "_kwargs",
         "_last_slot",
         "_options",
         "_scheduler",
@@ -93,7 +94,6 @@ def test_a_job_has_only_its_slots_and_can_be_referred_to_weakly(job):
         "func",
         "func_ref",
         "id",
-        "kwargs",
         "max_instances",
         "misfire_grace_time",
         "name",
@@ -110,7 +110,7 @@ def test_a_job_has_only_its_slots_and_can_be_referred_to_weakly(job):
 def test_a_scheduler_makes_a_job_as_the_class_does(scheduler, name, policy):
     trigger = DateTrigger()
     given = {"trigger": trigger, "executor": "x", "func": noop, "args": (), "kwargs": {}}
-    defaults = {"coalesce": False, "max_instances": 2}
+    defaults = {"coalesce": False, "max_instances": 2, "misfire_grace_time": 5}
     made = Job._made(scheduler, "an id", **given, name=name, policy=policy, defaults=defaults)
     named = {} if name is None else {"name": name}
     same = Job(scheduler, "an id", **given, **named, **{**defaults, **policy})
@@ -332,6 +332,15 @@ def test_arguments_are_kept_as_they_were_given():
     job = make_job(func=echo, args=args, kwargs=kwargs)
     assert job.args is args
     assert job.kwargs is kwargs
+
+
+def test_jobs_without_keyword_arguments_share_no_dict_that_somebody_may_fill(scheduler):
+    one, other = (
+        Job._made(scheduler, None, DateTrigger(), "x", echo, (1, 2), None, None, {}, {})
+        for _ in range(2)
+    )
+    one.kwargs["c"] = 3
+    assert (one.kwargs, other.kwargs) == ({"c": 3}, {})
 
 
 def test_arguments_that_can_be_read_only_once_are_read_and_kept():

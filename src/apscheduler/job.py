@@ -69,6 +69,7 @@ class Job:
         "_due",
         "_incarnation",
         "_jobstore_alias",
+        "_kwargs",
         "_last_slot",
         "_options",
         "_scheduler",
@@ -79,7 +80,6 @@ class Job:
         "func",
         "func_ref",
         "id",
-        "kwargs",
         "max_instances",
         "misfire_grace_time",
         "name",
@@ -91,6 +91,9 @@ class Job:
     _scheduler: BaseScheduler
     # What 3.x does not know; None if nothing of it is set. Never changed, only replaced.
     _options: dict[str, Any] | None
+    # None if there are none: most jobs need no dict of their own, which the garbage collector
+    # would have to count.
+    _kwargs: Mapping[str, Any] | None
     # For a job store that keeps the object itself.
     _born: datetime | None
     _due: float | None
@@ -103,7 +106,6 @@ class Job:
     func: Callable[..., Any]
     func_ref: str | None
     id: str
-    kwargs: Mapping[str, Any]
     max_instances: int
     misfire_grace_time: int | None
     name: str
@@ -126,7 +128,7 @@ class Job:
         executor: str,
         func: Callable[..., Any] | str,
         args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        kwargs: dict[str, Any] | None,
         name: str | None,
         policy: Mapping[str, Any],
         defaults: Mapping[str, Any],
@@ -148,8 +150,8 @@ class Job:
         called, job.func_ref = approve_func(func)
         job.func = called
         job.args = args
-        job.kwargs = kwargs
-        check_callable_args(called, args, kwargs)
+        job._kwargs = kwargs
+        check_callable_args(called, args, kwargs or {})
         job.name = get_callable_name(called) if name is None else approve_name(name)
         # To ask an abstract class takes longer than to look for it.
         ours = BaseTrigger in type(trigger).__mro__
@@ -164,6 +166,17 @@ class Job:
     def pending(self) -> bool:
         """Whether the job still waits for its scheduler to start before a job store gets it."""
         return self._jobstore_alias is None
+
+    @property
+    def kwargs(self) -> Mapping[str, Any]:
+        """Keyword arguments of the call."""
+        if self._kwargs is None:
+            self._kwargs = {}
+        return self._kwargs
+
+    @kwargs.setter
+    def kwargs(self, kwargs: Mapping[str, Any]) -> None:
+        self._kwargs = kwargs
 
     @property
     def recover(self) -> bool:
@@ -384,7 +397,7 @@ class Job:
         self.trigger = state["trigger"]
         self.executor = state["executor"]
         self.args = state["args"]
-        self.kwargs = state["kwargs"]
+        self._kwargs = state["kwargs"] or None
         self.name = state["name"]
         self.misfire_grace_time = state["misfire_grace_time"]
         self.coalesce = state["coalesce"]

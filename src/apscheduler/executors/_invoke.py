@@ -123,7 +123,8 @@ def invoke(job: Job, run: Run, now: Now, logger: logging.Logger, await_: Await) 
         _log_start(logger, job, run)
     token = _current.set(run)
     try:
-        result = job.func(*job.args, **job.kwargs)
+        kwargs = job._kwargs
+        result = job.func(*job.args, **kwargs) if kwargs else job.func(*job.args)
         if result is not None and hasattr(type(result), "__await__"):
             result = await_(result)
         ended_at = now()
@@ -154,7 +155,8 @@ async def ainvoke(
         _log_start(logger, job, run)
     token = _current.set(run)
     try:
-        result = job.func(*job.args, **job.kwargs)
+        kwargs = job._kwargs
+        result = job.func(*job.args, **kwargs) if kwargs else job.func(*job.args)
         if result is not None and hasattr(type(result), "__await__"):
             result = await (result if await_ is None else await_(result))
         ended_at = now()

@@ -239,7 +239,7 @@ class AddMethods(StoreMethods):
             executor,
             func,
             () if args is None else _converted("args", tuple, args),
-            {} if kwargs is None else _converted("kwargs", dict, kwargs),
+            None if kwargs is None else _converted("kwargs", dict, kwargs),
             name,
             policy,
             {} if self.state == STATE_STOPPED else self._approved_defaults(),
