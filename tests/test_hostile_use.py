@@ -67,6 +67,13 @@ def test_a_grace_time_longer_than_the_calendar_is_back_lets_every_run_be_late():
     assert len(scheduler.get_runs("x")) == 2
 
 
+def test_defaults_that_somebody_has_taken_out_are_those_of_the_library():
+    scheduler = manual()
+    scheduler._job_defaults.clear()
+    job = scheduler.add_job(nothing, "interval", seconds=5)
+    assert (job.misfire_grace_time, job.coalesce, job.max_instances) == (1, True, 1)
+
+
 class UnwritableStore(MemoryJobStore):
     """Takes jobs, but no end of a Run once it is broken."""
 

@@ -16,6 +16,11 @@ _NOT_YET: Final = object()
 
 def approve_func(value: Any) -> tuple[Callable[..., Any], str | None]:
     """Return a callable, and the text that leads to it."""
+    if type(value) is FunctionType:  # nearly always, and of a module
+        module, name = value.__module__, value.__qualname__
+        reference = _reference(module, name)
+        if reference and getattr(sys.modules.get(module), name, _NOT_YET) is value:
+            return value, reference
     if isinstance(value, str):
         func, func_ref = ref_to_obj(value), value
     else:
@@ -26,10 +31,6 @@ def approve_func(value: Any) -> tuple[Callable[..., Any], str | None]:
 
 
 def _reference_to(func: Callable[..., Any]) -> str | None:
-    if type(func) is FunctionType:  # nearly always, and of a module
-        module, name = func.__module__, func.__qualname__
-        if name.isidentifier() and getattr(sys.modules.get(module), name, None) is func:
-            return _reference(module, name)
     try:
         reference = obj_to_ref(func)
     except (ValueError, AttributeError):  # methods of built-in types know no module
@@ -39,8 +40,8 @@ def _reference_to(func: Callable[..., Any]) -> str | None:
 
 # One text for all jobs of a function.
 @lru_cache(maxsize=1024)
-def _reference(module: str, name: str) -> str:
-    return f"{module}:{name}"
+def _reference(module: str, name: str) -> str | None:
+    return f"{module}:{name}" if name.isidentifier() else None
 
 
 @lru_cache(maxsize=1024)

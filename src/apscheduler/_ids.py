@@ -45,5 +45,4 @@ def _draw_ids() -> list[str]:
     ids[6::16] = _VERSION
     ids[7::16] = _COUNT
     ids[8::16] = ids[8::16].translate(_VARIANT)
-    digits = ids.hex()
-    return [digits[first : first + 32] for first in range(0, len(digits), 32)]
+    return ids.hex(" ", 16).split()

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from apscheduler import _engine
-from apscheduler._config import Plugin, load_plugin
+from apscheduler._config import Plugin, load_plugin, read_job_defaults
 from apscheduler._holds import Holds
 from apscheduler.events import EVENT_JOB_ADDED, JobEvent
 from apscheduler.job import Job
@@ -274,7 +274,7 @@ class AddMethods(StoreMethods):
         checked = self._checked_defaults
         if checked is None or checked[0] != self._job_defaults:
             # Whether they are any good is only asked when a job needs them, and not for each job.
-            approved = Job.__new__(Job)._approve(self._job_defaults)
+            approved = Job.__new__(Job)._approve({**read_job_defaults({}), **self._job_defaults})
             checked = self._checked_defaults = dict(self._job_defaults), approved
         return checked[1]
 

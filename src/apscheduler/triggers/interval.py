@@ -76,8 +76,8 @@ class IntervalTrigger(BaseTrigger):
             self.start_date = (clock.now(UTC) + interval).astimezone(tz)
         else:
             self.start_date = convert_to_datetime(start_date, tz, "start_date")
-        self.end_date = convert_to_datetime(end_date, tz, "end_date")
-        self.jitter = checked_jitter(jitter)
+        self.end_date = None if end_date is None else convert_to_datetime(end_date, tz, "end_date")
+        self.jitter = None if jitter is None else checked_jitter(jitter)
 
     @property
     def interval_length(self) -> float:
