@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import tzinfo
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 from apscheduler._values import value
 from apscheduler.clock import SYSTEM_CLOCK, Clock
@@ -299,10 +299,20 @@ def read_settings(options: Mapping[str, Any], local_timezone: Callable[[], tzinf
             options.get("jobstore_retry_interval", 10),
             "a number of seconds",
         ),
-        job_defaults=read_job_defaults(options.get("job_defaults", {})),
-        max_sleep=_max_sleep(options.get("max_sleep", 10)),
-        clock=_clock(options.get("clock", SYSTEM_CLOCK)),
+        job_defaults=read_job_defaults(options["job_defaults"])
+        if "job_defaults" in options
+        else dict(JOB_DEFAULTS),
+        max_sleep=_max_sleep(options["max_sleep"]) if "max_sleep" in options else 10.0,
+        clock=_clock(options["clock"]) if "clock" in options else SYSTEM_CLOCK,
     )
+
+
+#: The policy of jobs for which nobody has said anything else.
+JOB_DEFAULTS: Final[Mapping[str, Any]] = {
+    "misfire_grace_time": 1,
+    "coalesce": True,
+    "max_instances": 1,
+}
 
 
 def read_job_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -317,15 +327,16 @@ def read_job_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(given, Mapping):
         raise TypeError(f"job_defaults must be a dict of options, got {given!r}")
 
-    def read(name: str, convert: Callable[[Any], Any], default: Any, wanted: str) -> Any:
-        return _convert(convert, f"job_defaults[{name!r}]", given.get(name, default), wanted)
+    def read(name: str, convert: Callable[[Any], Any], wanted: str) -> Any:
+        value = given.get(name, JOB_DEFAULTS[name])
+        return _convert(convert, f"job_defaults[{name!r}]", value, wanted)
 
     return {
         "misfire_grace_time": read(
-            "misfire_grace_time", asint, 1, "a whole number of seconds or None"
+            "misfire_grace_time", asint, "a whole number of seconds or None"
         ),
-        "coalesce": read("coalesce", asbool, True, "a boolean, or true or false as text"),
-        "max_instances": read("max_instances", asint, 1, "a whole number"),
+        "coalesce": read("coalesce", asbool, "a boolean, or true or false as text"),
+        "max_instances": read("max_instances", asint, "a whole number"),
     }
 
 

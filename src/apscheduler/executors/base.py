@@ -246,7 +246,8 @@ class ManyRunsExecutor(RunExecutor):
         """
 
 
-_METHODS_OF_3X = ("submit_job", "_do_submit_job", "_run_job_success", "_run_job_error")
+_METHODS_OF_3X = frozenset(("submit_job", "_do_submit_job", "_run_job_success", "_run_job_error"))
+_METHODS_FOR_ONE = _METHODS_OF_3X | {"submit_runs"}
 
 
 def takes_runs(executor: BaseExecutor) -> TypeGuard[RunExecutor]:
@@ -255,8 +256,7 @@ def takes_runs(executor: BaseExecutor) -> TypeGuard[RunExecutor]:
     Not so where somebody has redefined one of the methods through which 3.x drives an executor,
     in a subclass or on the instance: that redefinition is to be called.
     """
-    own = vars(executor)
-    return _class_takes_runs(type(executor)) and not any(name in own for name in _METHODS_OF_3X)
+    return _class_takes_runs(type(executor)) and _METHODS_OF_3X.isdisjoint(vars(executor))
 
 
 @cache
@@ -264,7 +264,7 @@ def _class_takes_runs(cls: type[BaseExecutor]) -> bool:
     for space in map(vars, cls.__mro__):
         if "submit_runs" in space:
             return space["submit_runs"] is not RunExecutor.submit_runs
-        if any(name in space for name in _METHODS_OF_3X):
+        if not _METHODS_OF_3X.isdisjoint(space):
             return False
     return False
 
@@ -274,10 +274,7 @@ def takes_many(executor: BaseExecutor) -> TypeGuard[ManyRunsExecutor]:
 
     Not so where somebody has redefined what would be called otherwise.
     """
-    own = vars(executor)
-    return _class_takes_many(type(executor)) and not any(
-        name in own for name in ("submit_runs", *_METHODS_OF_3X)
-    )
+    return _class_takes_many(type(executor)) and _METHODS_FOR_ONE.isdisjoint(vars(executor))
 
 
 @cache
@@ -285,7 +282,7 @@ def _class_takes_many(cls: type[BaseExecutor]) -> bool:
     for space in map(vars, cls.__mro__):
         if "submit_all" in space:
             return True
-        if any(name in space for name in ("submit_runs", *_METHODS_OF_3X)):
+        if not _METHODS_FOR_ONE.isdisjoint(space):
             return False
     return False
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from apscheduler import _engine
-from apscheduler._config import Plugin, load_plugin, read_job_defaults
+from apscheduler._config import JOB_DEFAULTS, Plugin, load_plugin
 from apscheduler._holds import Holds
 from apscheduler.events import EVENT_JOB_ADDED, JobEvent
 from apscheduler.job import Job
@@ -43,7 +43,8 @@ _OPTIONAL: dict[str, Any] = {
 class AddMethods(StoreMethods):
     """Jobs that get into the job stores of a scheduler, or wait for it to start."""
 
-    _checked_defaults: tuple[dict[str, Any], dict[str, Any]] | None = None
+    # What was looked at last, and what came of it.
+    _checked_defaults: tuple[Mapping[str, Any], Mapping[str, Any]] = JOB_DEFAULTS, JOB_DEFAULTS
     _create_trigger: Callable[[Any, dict[str, Any]], BaseTrigger]
     _trigger_plugins: Mapping[str, Plugin]
     _trigger_classes: ClassVar[dict[str, type[BaseTrigger]]]
@@ -269,12 +270,12 @@ class AddMethods(StoreMethods):
         trigger_class = load_plugin("trigger", trigger, plugins, classes, BaseTrigger)
         return option in signature(trigger_class).parameters
 
-    def _approved_defaults(self) -> dict[str, Any]:
+    def _approved_defaults(self) -> Mapping[str, Any]:
         """Return the policy of jobs that have none of their own."""
         checked = self._checked_defaults
-        if checked is None or checked[0] != self._job_defaults:
+        if checked[0] != self._job_defaults:
             # Whether they are any good is only asked when a job needs them, and not for each job.
-            approved = Job.__new__(Job)._approve({**read_job_defaults({}), **self._job_defaults})
+            approved = Job.__new__(Job)._approve({**JOB_DEFAULTS, **self._job_defaults})
             checked = self._checked_defaults = dict(self._job_defaults), approved
         return checked[1]
 
