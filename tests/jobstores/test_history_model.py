@@ -126,3 +126,24 @@ def test_of_a_job_that_ended_once_the_run_is_kept_while_it_counts_or_is_its_last
 
 def _opened(run: Run, job: Job, incarnation: str, live: Live) -> Run:
     return run
+
+
+def test_a_job_that_runs_often_neither_displaces_the_runs_of_others_nor_costs_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_archive, "RUNS_PER_JOB", 2)
+    monkeypatch.setattr(_archive, "RUNS_IN_ALL", 4)
+    archive = _archive.Archive(lambda job_id: True)
+    runs = [
+        replace(run_for(make_job(id="a" if number else "b"), at(number), "1"), id=f"{number}")
+        for number in range(30)
+    ]
+    for run in runs:
+        archive.add(_archive.packed(replace(run, state=S.SUCCEEDED)))
+    assert [run.id for run in archive.of_job("b")] == ["0"]
+    assert [run.id for run in archive.of_job("a")] == ["28", "29"]
+    assert len(archive._order) <= 3 + 4
+    for number in range(30, 33):
+        other = replace(runs[0], id=f"{number}", job_id=f"c{number}", state=S.SKIPPED)
+        archive.add(_archive.packed(other))
+    assert sorted(run.id for run in archive) == ["0", "29", "30", "31", "32"]

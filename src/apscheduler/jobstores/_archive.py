@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ ID, JOB_ID, _STATE = 0, 1, 2
 
 _SUCCESSES = frozenset({RunState.SUCCEEDED.value})
 _FAILURES = frozenset({RunState.FAILED.value, RunState.TIMED_OUT.value, RunState.LOST.value})
+_REMEMBERED = _SUCCESSES | _FAILURES
 
 
 class _History:
@@ -56,70 +57,93 @@ class Archive:
 
     def __init__(self, is_stored: Callable[[str], bool]) -> None:
         self._is_stored = is_stored
-        # Which Runs count, oldest first, with the ids of their jobs.
-        self._order: OrderedDict[str, str] = OrderedDict()
+        # The job of each Run that counts, oldest first. Where a job has had too many, that of its
+        # oldest stands there yet; how many of a job do is in `_gone`.
+        self._order: deque[str] = deque()
+        self._gone: dict[str, int] = {}
+        self._gone_in_all = 0
         # Most jobs of many have ended once or never: for one Run there is no history.
         self._by_job: dict[str, Packed | _History] = {}
+        # Of these jobs that one Run counts no longer.
+        self._outlasted: dict[str, Packed] = {}
 
     def add(self, packed: Packed) -> None:
         """Keep an ended Run, in place of the oldest one if need be."""
-        run_id, job_id = packed[ID], packed[JOB_ID]
-        known = self._by_job.get(job_id)
-        self._order[run_id] = job_id
-        if known is None:
-            self._by_job[job_id] = packed
-        else:
-            if isinstance(known, tuple):
-                known = self._by_job[job_id] = self._history_of(known)
-            known.add(packed)
-            if len(known.ended) > RUNS_PER_JOB:
-                del self._order[known.ended.pop(0)[ID]]
-        if len(self._order) > RUNS_IN_ALL:
+        job_id = packed[JOB_ID]
+        self._order.append(job_id)
+        known = self._by_job.setdefault(job_id, packed)
+        if known is not packed or job_id in self._outlasted:
+            self._add_another(job_id, packed, known)
+        if len(self._order) - self._gone_in_all > RUNS_IN_ALL:
             self._drop_oldest()
 
     def of_job(self, job_id: str) -> list[Run]:
         """Return the Runs of one job."""
-        known = self._by_job.get(job_id, ())
+        known = self._by_job.get(job_id) or self._outlasted.get(job_id, ())
         if isinstance(known, tuple):
             return [_unpack(known)] if known else []
         return [_unpack(packed) for packed in known]
 
     def __iter__(self) -> Iterator[Run]:
-        for job_id in list(self._by_job):
+        for job_id in [*self._by_job, *self._outlasted]:
             yield from self.of_job(job_id)
 
     def job_removed(self, job_id: str) -> None:
         """Let go of what was kept only because the job existed."""
+        self._outlasted.pop(job_id, None)
         known = self._by_job.get(job_id)
-        if isinstance(known, tuple):
-            if known[ID] not in self._order:
-                del self._by_job[job_id]
-        elif known is not None:
+        if isinstance(known, _History):
             if known.ended:
                 known.success = known.failure = None
             else:
                 del self._by_job[job_id]
 
-    def _history_of(self, packed: Packed) -> _History:
-        history = _History()
-        history.remember(packed)
-        if packed[ID] in self._order:
-            history.ended.append(packed)
-        return history
+    def _add_another(self, job_id: str, packed: Packed, known: Packed | _History) -> None:
+        """Keep a Run of a job of which others are known."""
+        if isinstance(known, tuple):
+            history = _History()
+            if known is packed:
+                history.remember(self._outlasted.pop(job_id))
+            else:
+                history.add(known)
+            known = self._by_job[job_id] = history
+        known.add(packed)
+        if len(known.ended) > RUNS_PER_JOB:
+            del known.ended[0]
+            self._gone[job_id] = self._gone.get(job_id, 0) + 1
+            self._gone_in_all += 1
+            if self._gone_in_all > RUNS_IN_ALL:
+                self._sort_out()
+
+    def _sort_out(self) -> None:
+        """Leave out of the order what is gone."""
+        gone, order = self._gone, self._order
+        self._gone, self._gone_in_all, self._order = {}, 0, deque()
+        for job_id in order:
+            # Within a job, too, Runs are kept in the order in which they ended.
+            if left := gone.get(job_id):
+                gone[job_id] = left - 1
+            else:
+                self._order.append(job_id)
 
     def _drop_oldest(self) -> None:
-        _, job_id = self._order.popitem(last=False)
+        job_id = self._order.popleft()
+        while left := self._gone and self._gone.pop(job_id, 0):
+            if left > 1:
+                self._gone[job_id] = left - 1
+            self._gone_in_all -= 1
+            job_id = self._order.popleft()
         known = self._by_job[job_id]
         if isinstance(known, tuple):
-            keep = known[_STATE] in _SUCCESSES or known[_STATE] in _FAILURES
+            del self._by_job[job_id]
+            if known[_STATE] in _REMEMBERED and self._is_stored(job_id):
+                self._outlasted[job_id] = known
         else:
-            # Within a job, too, Runs are kept in the order in which they ended.
             del known.ended[0]
-            keep = bool(known.ended or known.success or known.failure)
             if known.ended:
                 return
-        if not (keep and self._is_stored(job_id)):
-            del self._by_job[job_id]
+            if not ((known.success or known.failure) and self._is_stored(job_id)):
+                del self._by_job[job_id]
 
 
 def packed(run: Run) -> Packed:

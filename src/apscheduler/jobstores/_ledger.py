@@ -171,15 +171,14 @@ class Ledger:
 
     def _open(self, run: Run) -> None:
         self._live[run.id] = run
-        known = self._live_of_job.get(run.job_id)
-        if known is None:
-            self._live_of_job[run.job_id] = run
-        elif isinstance(known, dict):
-            known[run.id] = run
-        elif known.id == run.id or known.id not in self._live:
-            self._live_of_job[run.job_id] = run
-        else:
-            self._live_of_job[run.job_id] = {known.id: known, run.id: run}
+        known = self._live_of_job.setdefault(run.job_id, run)
+        if known is not run:
+            if isinstance(known, dict):
+                known[run.id] = run
+            elif known.id == run.id or known.id not in self._live:
+                self._live_of_job[run.job_id] = run
+            else:
+                self._live_of_job[run.job_id] = {known.id: known, run.id: run}
         if run.attention_at is not None:
             heappush(self._attention, (run.attention_at, run.id))
 
@@ -229,11 +228,16 @@ class Ledger:
         self._archive.add(packed(run))
 
     def _file(self, at_most: int = sys.maxsize) -> None:
-        unfiled, archive = self._unfiled, self._archive
+        unfiled, live_of_job, add = self._unfiled, self._live_of_job, self._archive.add
         for _ in range(min(at_most, len(unfiled))):
             ended = unfiled.popleft()
-            self._no_longer_live(ended[JOB_ID], ended[ID])
-            archive.add(ended)
+            job_id = ended[JOB_ID]
+            known = live_of_job.get(job_id)
+            if isinstance(known, dict):
+                self._no_longer_live(job_id, ended[ID])
+            elif known is not None and known.id == ended[ID]:
+                del live_of_job[job_id]
+            add(ended)
 
     def _first_to_attend(self) -> Run | None:
         """Return the waiting Run that needs attention first."""
