@@ -87,6 +87,7 @@ def test_a_job_has_only_its_slots_and_can_be_referred_to_weakly(job):
         "_last_slot",
         "_options",
         "_scheduler",
+        "_slot",
         "_version",
         "args",
         "coalesce",

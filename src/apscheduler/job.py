@@ -73,6 +73,7 @@ class Job:
         "_last_slot",
         "_options",
         "_scheduler",
+        "_slot",
         "_version",
         "args",
         "coalesce",
@@ -99,6 +100,7 @@ class Job:
     _due: float | None
     _incarnation: str  # Empty where no store keeps it.
     _last_slot: datetime | None
+    _slot: datetime | None
     _version: int
     args: Iterable[Any]
     coalesce: bool

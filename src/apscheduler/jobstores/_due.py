@@ -55,8 +55,14 @@ class DueQueue:
     def take(self, until: float, limit: int) -> list[Item]:
         """Remove the first items up to a time, at most ``limit`` of them, and return them."""
         self._sort_out(until)
-        taken: list[Item] = []
         heap, ready = self._heap, self._sorted
+        taken = ready[-limit:]
+        if taken and taken[0][0] <= until and (not heap or taken[0] <= heap[0]):
+            # They come next, all of them: nothing in the heap is due before the last one.
+            del ready[-limit:]
+            taken.reverse()
+            return taken
+        taken = []
         while len(taken) < limit:
             if ready and (not heap or ready[-1] <= heap[0]):
                 if ready[-1][0] > until:

@@ -37,9 +37,10 @@ class MemoryJobStore(ClaimingJobStore):
     def _begin(self) -> None:
         # What is known beside a job stands in private attributes of the job itself, since a
         # second object for each job would cost as much again: ``_due``, the timestamp of its next
-        # run time, None while it is paused or once it is gone; ``_version``, which grows with
-        # every write and is, with ``_incarnation``, the ground of a decision; ``_born`` and
-        # ``_last_slot``. ``_incarnation`` is empty where no store keeps the object.
+        # run time, None while it is paused or once it is gone; ``_slot``, the very object which
+        # that is the timestamp of; ``_version``, which grows with every write and is, with
+        # ``_incarnation``, the ground of a decision; ``_born`` and ``_last_slot``.
+        # ``_incarnation`` is empty where no store keeps the object.
         self._jobs: dict[str, Job] = {}
         # Times and ids. Lazy deletion: an item stands only while its time is that of its job.
         self._queue = DueQueue()
@@ -86,6 +87,7 @@ class MemoryJobStore(ClaimingJobStore):
                 self._incarnation = self._new_incarnation()
             job = self._take_in(job, self._incarnation, born)
             if job.next_run_time is not None:
+                job._slot = job.next_run_time
                 job._due = due = job.next_run_time.timestamp()
                 self._queue.push((due, job.id))
 
@@ -146,16 +148,15 @@ class MemoryJobStore(ClaimingJobStore):
         goes_on = True
         while goes_on and len(won) < limit:
             with self._lock:
-                in_hand = self._take(until, limit - len(won), without)
+                in_hand, versions = self._take(until, limit - len(won), without)
             if not in_hand:
                 break
             plans: list[Plan | None] = []
             try:
-                for _, due in in_hand:
-                    plans.append(decide(due))
+                plans.extend(map(decide, in_hand))
             finally:
                 with self._lock:
-                    won += self._write(in_hand, plans)
+                    won += self._write(in_hand, versions, plans)
                     goes_on = self._queue.is_due(until)
         return Claims(won, [])
 
@@ -218,16 +219,17 @@ class MemoryJobStore(ClaimingJobStore):
         job._incarnation = incarnation
         job._born = born
         job._last_slot = last_slot
-        job._due = None
+        job._due = job._slot = None
         job._version = 0
         self._jobs[job.id] = job
         return job
 
     def _let_go(self, job: Job) -> None:
-        self._parked.pop(job.id, None)
+        if self._parked:
+            self._parked.pop(job.id, None)
         job._due = None
         job._version += 1
-        _freed(job)
+        job._incarnation = ""
 
     def _delete(self, job: Job) -> None:
         self._jobs.pop(job.id, None)
@@ -249,6 +251,7 @@ class MemoryJobStore(ClaimingJobStore):
         was_parked = bool(self._parked) and self._parked.pop(job.id, None) is not None
         next_run_time = job.next_run_time
         due = None if next_run_time is None else next_run_time.timestamp()
+        job._slot = next_run_time
         if due == job._due and not was_parked:
             return
         job._due = due
@@ -260,33 +263,40 @@ class MemoryJobStore(ClaimingJobStore):
         if len(self._queue) > 2 * len(self._jobs) + 64:
             self._queue.keep(self._stands)
 
-    def _take(self, until: float, limit: int, without: Collection[str]) -> list[tuple[int, Due]]:
-        """Take due jobs from the queue, with the versions at which they were read."""
-        taken: list[tuple[int, Due]] = []
+    def _take(
+        self, until: float, limit: int, without: Collection[str]
+    ) -> tuple[list[Due], list[int]]:
+        """Take due jobs from the queue; return them and the versions at which they were read."""
+        taken: list[Due] = []
+        versions: list[int] = []
+        lookup, parked, live = self._jobs.get, self._parked, self._ledger.live
+        # Nearly always there are none, and to ask for each job takes longer.
+        without = without if len(without) else ()
         while not taken and (items := self._queue.take(until, limit)):
             for due, job_id in items:
-                job = self._jobs.get(job_id)
-                if job is None or job._due != due or job_id in self._parked:
+                job = lookup(job_id)
+                if job is None or job._due != due or job_id in parked:
                     continue  # the item does not stand
                 slot = job.next_run_time
                 if job_id in without:
-                    self._parked[job_id] = job
-                elif slot is None or slot.timestamp() != due:
+                    parked[job_id] = job
+                elif slot is None or (slot is not job._slot and slot.timestamp() != due):
                     # Somebody has changed the object, which is also his, and told nobody.
                     self._schedule(job)
                 else:
-                    live = self._ledger.live(job_id)
-                    read = Due(job, slot, job._incarnation, job._born, job._last_slot, live)
-                    taken.append((job._version, read))
-        return taken
+                    taken.append(
+                        Due(job, slot, job._incarnation, job._born, job._last_slot, live(job_id))
+                    )
+                    versions.append(job._version)
+        return taken, versions
 
     def _write(
-        self, in_hand: list[tuple[int, Due]], plans: list[Plan | None]
+        self, in_hand: list[Due], versions: list[int], plans: list[Plan | None]
     ) -> list[tuple[Due, Plan]]:
         """Carry out those decisions whose ground still stands, and put back what was in hand."""
         won: list[tuple[Due, Plan]] = []
         runs: list[Run] = []
-        for (version, due), plan in zip_longest(in_hand, plans):
+        for due, version, plan in zip_longest(in_hand, versions, plans):
             job = due.job
             if job._version != version or job._incarnation != due.incarnation:
                 # Its ground has moved. If it is still to run, it is taken and decided anew.
