@@ -7,7 +7,7 @@ was refused because its ground has moved is simply decided again.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from apscheduler.clock import UTC
 from apscheduler.runs import (
@@ -71,52 +71,59 @@ def plan(
     :raises ValueError: if the job's trigger does not advance
     """
     # Moments are compared in UTC throughout: two times of one zone are compared by their wall
-    # clocks. What is given here beside ``slot`` is in UTC.
+    # clocks, and those of two zones slowly. What is given here beside ``slot`` is in UTC.
     job, trigger, slot = due.job, trigger_of(due.job), due.slot
     if room == 0:
         return None
-    if due.last_slot is not None and slot <= due.last_slot:
+    moment = slot.astimezone(UTC)
+    if due.last_slot is not None and moment <= due.last_slot:
         # Somebody wrote back an old next run time. That slot has had its answer.
         return Plan(_following(trigger, due.last_slot, now), due.last_slot)
-    if not job.coalesce and due.live.opened_until is not None and slot <= due.live.opened_until:
+    coalesce, live = job.coalesce, due.live
+    if not coalesce and live.opened_until is not None and moment <= live.opened_until:
         return None  # The rest of a batch that was too long to be opened at once.
 
     closed: tuple[Run, ...] = ()
-    startable, cause = _earliest_startable(due, presence)
-    if job.coalesce:
+    startable, cause = None, ""
+    if job.misfire_grace_time is not None:
+        startable, cause = _earliest_startable(due, presence)
+    if coalesce:
         last, count, following = _span(trigger, slot, now, now)
-        if startable is not None and last < startable:
-            missed = _record(RunState.MISSED, now, due, site, slot, last, count, reason=cause)
-            return Plan(following, last.astimezone(UTC), closed=(missed,))
+        if last is not slot:
+            moment = last.astimezone(UTC)
+        if startable is not None and moment < startable:
+            missed = _record(RunState.MISSED, now, due, site, slot, last, count, cause)
+            return Plan(following, moment, closed=(missed,))
     else:
-        if startable is not None and slot < startable:
+        if startable is not None and moment < startable:
             last, count, following = _span(trigger, slot, startable - _INSTANT, now)
-            missed = _record(RunState.MISSED, now, due, site, slot, last, count, reason=cause)
+            missed = _record(RunState.MISSED, now, due, site, slot, last, count, cause)
             closed = (missed,)
             if following is None or following > now or following < startable:
                 return Plan(following, last.astimezone(UTC), closed=closed)
-            slot = following
+            slot, moment = following, following.astimezone(UTC)
         last, count, following = slot, 1, _following(trigger, slot, now)
 
-    if due.live.instances >= job.max_instances:
-        if not job.coalesce:
+    if live.instances >= job.max_instances:
+        if not coalesce:
             last, count, following = _span(trigger, slot, now, now)
         reason = overlap_reason(job)
-        skipped = _record(RunState.SKIPPED, now, due, site, slot, last, count, reason=reason)
+        skipped = _record(RunState.SKIPPED, now, due, site, slot, last, count, reason)
         return Plan(following, last.astimezone(UTC), closed=(*closed, skipped))
 
     # Where the row goes with this write, what a recovery needs goes into the Runs. Where they are
     # to be recovered, it is needed whatever becomes of the row.
     keeps = job._options is not None and job.recover
     definition = job if keeps or following is None else None
-    first = _record(RunState.RUNNING, now, due, site, slot, last, count, definition=definition)
-    if job.coalesce or following is None or following > now:
-        return Plan(following, last.astimezone(UTC), (first,), closed)
+    first = _record(RunState.RUNNING, now, due, site, slot, last, count, None, None, definition)
+    if coalesce or following is None or following.astimezone(UTC) > now:
+        return Plan(following, moment, (first,), closed)
 
     opened = [first]
     while following is not None and following <= now and len(opened) < BATCH:
         last, following = following, _following(trigger, following, now)
-        opened.append(_record(RunState.WAITING, now, due, site, last, last, 1, batch=first.batch))
+        waiting = _record(RunState.WAITING, now, due, site, last, last, 1, None, first.batch)
+        opened.append(waiting)
     if keeps or following is None:
         opened = [replace(run, definition=job) for run in opened]
     return Plan(following, last.astimezone(UTC), tuple(opened), closed)
@@ -264,8 +271,8 @@ def _following(trigger: BaseTrigger, slot: datetime, now: datetime) -> datetime 
     # are compared by their wall clocks.
     if (
         following is not None
-        and following <= now
-        and following.astimezone(UTC) <= slot.astimezone(UTC)
+        and (moment := following.astimezone(UTC)) <= now
+        and moment <= slot.astimezone(UTC)
     ):
         raise ValueError(
             f"the trigger {trigger} does not advance: after {slot} it answered {following}; "
@@ -279,7 +286,7 @@ def _span(
 ) -> tuple[datetime, int, datetime | None]:
     """Return the last slot <= ``until``, how many there are since ``first``, and what follows."""
     following = _following(trigger, first, now)
-    if following is None or following > until:
+    if following is None or following.astimezone(UTC) > until:
         return first, 1, following
     last, count = trigger._last_due(first, until)
     following = _following(trigger, last, now)
@@ -310,9 +317,7 @@ def _last_until(trigger: BaseTrigger, slot: datetime, until: datetime) -> dateti
 
 def _earliest_startable(due: Due, presence: Presence) -> tuple[datetime | None, str]:
     """Return the earliest slot that is still within grace, and why earlier ones are not."""
-    grace = due.job.misfire_grace_time
-    if grace is None:
-        return None, ""
+    grace = cast("int", due.job.misfire_grace_time)
     since, cause = presence.since, presence.cause
     if due.born is not None and due.born > since:
         since, cause = due.born, "it was scheduled for a time that had passed"
@@ -330,9 +335,8 @@ def _record(
     first: datetime,
     last: datetime,
     count: int,
-    *,
-    batch: str | None = None,
     reason: str | None = None,
+    batch: str | None = None,
     definition: Job | None = None,
 ) -> Run:
     job, run_id = due.job, site.new_id()

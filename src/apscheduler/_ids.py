@@ -1,8 +1,10 @@
-"""Ids of jobs that are given none."""
+"""Ids of Runs, and of jobs that are given none."""
 
 from __future__ import annotations
 
 import os
+from datetime import datetime
+from itertools import count
 
 from apscheduler.clock import SYSTEM_CLOCK
 
@@ -46,3 +48,26 @@ def _draw_ids() -> list[str]:
     ids[7::16] = _COUNT
     ids[8::16] = ids[8::16].translate(_VARIANT)
     return ids.hex(" ", 16).split()
+
+
+class RunIds:
+    """Makes ids of Runs, which sort by when they were made, and of one moment in that order.
+
+    :param node: what tells them from those of others
+    """
+
+    def __init__(self, node: str) -> None:
+        self._numbers = count()
+        self._begin("0" * 14, node)
+
+    def moment_is(self, now: datetime, node: str) -> None:
+        """Make ids of this moment from now on."""
+        self._begin(f"{int(now.timestamp() * 1e6):014x}", node)
+
+    def new(self) -> str:
+        """Return an id of the moment that it is by then."""
+        return self.next()
+
+    def _begin(self, stamp: str, node: str) -> None:
+        #: Returns an id of this moment, which it takes no frame to make.
+        self.next = map(f"{stamp}%08x{node}".__mod__, self._numbers).__next__

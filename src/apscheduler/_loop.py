@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import count
 from os import urandom
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from apscheduler import _engine
 from apscheduler._company import Company, room_in_all, with_room
 from apscheduler._holds import Hold, Holds
 from apscheduler._house import House, Voice
+from apscheduler._ids import RunIds
 from apscheduler._leftovers import Leftovers
 from apscheduler._notices import Notices
 from apscheduler._presences import Presences
@@ -30,7 +30,7 @@ from apscheduler._walk import Steps, Walk, earliest
 from apscheduler._work import Work
 from apscheduler.clock import UTC, Clock, JumpWatch
 from apscheduler.jobstores.base import ClaimingJobStore, LeaseLostError, SharedJobStore
-from apscheduler.runs import Due, Live, Plan, Run, RunState
+from apscheduler.runs import Due, Live, NewId, Plan, Presence, Run, RunState
 
 if TYPE_CHECKING:
     from apscheduler.events import SchedulerEvent
@@ -63,9 +63,9 @@ class Loop:
         self._walk = Walk(lambda: self.clock.now())
         self._opening = 0
         self._lock = RLock()
-        self._numbers = count()
-        self._stamp = "0" * 14
         self.node = urandom(4).hex()
+        self._run_ids = RunIds(self.node)
+        self._new_id: NewId = self._run_ids.new
         self.troubles = Troubles(house, self._voice)
         self.leftovers = Leftovers(house, self._voice, self)
         self.company = Company(house, self._voice, self)
@@ -176,7 +176,7 @@ class Loop:
         self.promised = False
         now = self._read_clock()
         self.last_turn = now
-        self._stamp = _stamp(now)
+        self._run_ids.moment_is(now, self.node)
         deadline = None if budget is None else self.clock.monotonic() + budget
         late: list[SchedulerEvent] = []
         for alias in list(self._house._jobstores):
@@ -328,10 +328,11 @@ class Loop:
                 self._voice.tell(self._notices.submitted, alias, job, (run,), late)
 
         holds = self.holds(alias)
-        site = _engine.Site(alias, self.company.node_of(alias), self._new_id)
+        site = _engine.Site(alias, self.company.node_of(alias), self._run_ids.next)
         limit = min(store.claim_limit, at_once)
         decisions = 0
-        decide = partial(self._decide, now, alias, site, holds, rooms)
+        presences: dict[str, Presence] = {}  # asked for once in each claim
+        decide = partial(self._decide, now, alias, site, holds, rooms, presences)
         while not self.stopping:
             scope = {}
             if shared:
@@ -342,6 +343,7 @@ class Loop:
                 if not limit:
                     break
                 scope = {"executors": with_room(rooms)}
+            presences.clear()
             claims = yield partial(store.claim, now, decide, limit, holds, **scope)
             heard = self._notices.anybody_hears_of_submissions()
             self._carry_out(store, alias, claims.won, holds, late, heard)
@@ -364,6 +366,7 @@ class Loop:
         site: _engine.Site,
         holds: Holds,
         rooms: dict[str, int | None],
+        presences: dict[str, Presence],
         due: Due,
     ) -> Plan | None:
         job = due.job
@@ -375,8 +378,11 @@ class Loop:
                     return None  # Another node may have room for it, or this one, later.
             elif job.executor not in self._house._executors and self._lacks_executor(job, holds):
                 return None
-            others_since = self.company.others_since(alias, job.executor)
-            presence = self._presences.of(alias, job.executor, others_since)
+            presence = presences.get(job.executor)
+            if presence is None:
+                others_since = self.company.others_since(alias, job.executor)
+                presence = self._presences.of(alias, job.executor, others_since)
+                presences[job.executor] = presence
             plan = _engine.plan(now, due, site, presence=presence, room=room)
             if room is not None and plan is not None and plan.opened:
                 rooms[job.executor] = room - 1
@@ -449,9 +455,9 @@ class Loop:
     def run_now(self, alias: str, job_id: str) -> Run:
         """Open and submit a Run outside the schedule."""
         store = self._house._seam(alias)
-        site = _engine.Site(alias, self.company.node_of(alias), self._new_id)
         now = self.clock.now()
-        self._stamp = _stamp(now)
+        self._run_ids.moment_is(now, self.node)
+        site = _engine.Site(alias, self.company.node_of(alias), self._run_ids.next)
         late: list[SchedulerEvent] = []
 
         def decide(job: Job, life: str, live: Live) -> Run:
@@ -478,10 +484,6 @@ class Loop:
         self.runner.pass_interrupt_on()
         return run
 
-    def _new_id(self) -> str:
-        # Sorts by the time it was made, and within one moment by the order in which it was made.
-        return f"{self._stamp}{next(self._numbers):08x}{self.node}"
-
 
 def _is_calm(store: ClaimingJobStore, until: datetime) -> bool:
     """Tell whether no waiting Run is known to need attention, and another look at it follows."""
@@ -490,10 +492,6 @@ def _is_calm(store: ClaimingJobStore, until: datetime) -> bool:
     # Known for one turn, at the end of which it is asked for again, if that turn does all.
     calm_until, store.calm_until = store.calm_until, None
     return calm_until is not None and until < calm_until
-
-
-def _stamp(now: datetime) -> str:
-    return f"{int(now.timestamp() * 1e6):014x}"
 
 
 def _no_executor(alias: str) -> str:

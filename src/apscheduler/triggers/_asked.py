@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def trigger_of(job: Job) -> BaseTrigger:
     """Return what to ask for the fire times of a job: its trigger, or a wrapper round it."""
     trigger = job.trigger
-    return trigger if is_ours(trigger) else AskedTrigger(trigger, job._scheduler.timezone)
+    ours, combines = _class_of(type(trigger))
+    if (ours and not combines) or (combines and is_ours(trigger)):
+        return trigger
+    return AskedTrigger(trigger, job._scheduler.timezone)
 
 
 def asked_in(zone: tzinfo | None, trigger: BaseTrigger) -> BaseTrigger:
