@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from threading import RLock
 
@@ -104,7 +104,8 @@ class Holds:
         self._failures[job_id] = self._failures.get(job_id, 0) + 1
         return self._failures[job_id]
 
-    def succeeded(self, job_id: str) -> None:
-        """Forget the failures of a job."""
+    def succeeded(self, job_ids: Iterable[str]) -> None:
+        """Forget the failures of jobs."""
         if self._failures:
-            self._failures.pop(job_id, None)
+            for job_id in job_ids:
+                self._failures.pop(job_id, None)

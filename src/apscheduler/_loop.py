@@ -426,9 +426,9 @@ class Loop:
             by job, so that what is told of one comes together
         """
         runner, works = self.runner, list[Work]()
+        holds.succeeded(due.job.id for due, _ in won)
         for due, plan in won:
             job = due.job
-            holds.succeeded(job.id)
             if plan.closed:
                 self._voice.tell(self._notices.closed, alias, job, plan.closed, late)
             work = Work(runner, store, alias, job, plan.opened) if plan.opened else None

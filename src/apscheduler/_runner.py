@@ -160,15 +160,18 @@ class Runner:
         return True
 
     def submit_all(self, works: Sequence[Work]) -> None:
-        """Hand works to their executors: all at a time to those that take many."""
+        """Hand works of one job store to their executors, all at a time to those that take many."""
         many: dict[str, list[Work]] = {}
-        others: list[Work] = []
+        together = others = list[Work]()
+        executor = None
         for work in works:
             alias = work.job.executor
-            if work.store.blocking or self._seen is not None or not self._takes_many(alias):
-                others.append(work)
-            else:
-                many.setdefault(alias, []).append(work)
+            if alias != executor:  # mostly that of the one before
+                one_by_one = work.store.blocking or self._seen is not None
+                one_by_one = one_by_one or not self._takes_many(alias)
+                together = others if one_by_one else many.setdefault(alias, [])
+                executor = alias
+            together.append(work)
         for alias, together in many.items():
             self._submit_many(alias, together)
         # These last: a job in line may take its time, or wait for what runs elsewhere.
@@ -176,7 +179,9 @@ class Runner:
             self.submit(work)
 
     def _submit_many(self, alias: str, works: Sequence[Work]) -> None:
-        ours = {run.id: run for work in works for run in work.runs}
+        ours: dict[str, Run] = {}
+        for work in works:
+            work.note(ours)
         # Whoever takes them takes them out of this, all at once.
         left = iter(works)
         try:

@@ -33,6 +33,14 @@ class Work:
     def runs(self) -> Sequence[Run]:
         return (self._runs,) if isinstance(self._runs, Run) else self._runs
 
+    def note(self, runs: dict[str, Run]) -> None:
+        """Add what is to be run."""
+        only = self._runs
+        if isinstance(only, Run):
+            runs[only.id] = only
+        else:
+            runs.update((run.id, run) for run in only)
+
     @property
     def clock(self) -> Clock:
         return self._runner._house._clock
