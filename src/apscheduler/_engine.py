@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, cast
 from apscheduler.clock import UTC
 from apscheduler.runs import (
     LIVE_STATES,
+    RUNNING,
+    SLOT_RUN,
+    WAITING,
     Due,
     Live,
     NewId,
@@ -115,14 +118,14 @@ def plan(
     # to be recovered, it is needed whatever becomes of the row.
     keeps = job._options is not None and job.recover
     definition = job if keeps or following is None else None
-    first = _record(RunState.RUNNING, now, due, site, slot, last, count, None, None, definition)
+    first = _record(RUNNING, now, due, site, slot, last, count, None, None, definition)
     if coalesce or following is None or following.astimezone(UTC) > now:
         return Plan(following, moment, (first,), closed)
 
     opened = [first]
     while following is not None and following <= now and len(opened) < BATCH:
         last, following = following, _following(trigger, following, now)
-        waiting = _record(RunState.WAITING, now, due, site, last, last, 1, None, first.batch)
+        waiting = _record(WAITING, now, due, site, last, last, 1, None, first.batch)
         opened.append(waiting)
     if keeps or following is None:
         opened = [replace(run, definition=job) for run in opened]
@@ -178,7 +181,7 @@ def settle(now: datetime, run: Run, outcome: Outcome, new_id: NewId) -> Transiti
         outcome.ended_at or now,
         outcome.started_at,
         outcome.reason,
-        _error_text(outcome),
+        None if outcome.exception is None else _error_text(outcome, outcome.exception),
         follow_up,
     )
 
@@ -346,7 +349,7 @@ def _record(
         run_id,
         job.id,
         state,
-        RunKind.SLOT if live else RunKind.GAP,
+        SLOT_RUN if live else RunKind.GAP,
         last,
         first,
         now,
@@ -387,10 +390,7 @@ def _recovery_delay(attempt: int) -> timedelta:
     return timedelta(seconds=min(RECOVERY_DELAY * 2.0 ** min(attempt - 1, 30), MAX_RECOVERY_DELAY))
 
 
-def _error_text(outcome: Outcome) -> str | None:
-    if outcome.exception is None:
-        return None
-    error = outcome.exception
+def _error_text(outcome: Outcome, error: BaseException) -> str:
     try:
         text = f"{type(error).__name__}: {error}"
     except Exception:  # a user's __str__

@@ -137,7 +137,7 @@ class Loop:
         """What waited for a Run to end need not wait any longer."""
         holds = self._holds.get(alias)
         if (
-            (holds and holds.release(run.job_id))
+            (holds is not None and holds.release(run.job_id))
             or (follow_up is not None and self.must_wake_for(follow_up.attention_at))
             or self.company.has_room_again(run.executor)
         ):

@@ -23,7 +23,7 @@ from apscheduler.events import (
     SchedulerEvent,
 )
 from apscheduler.executors.base import ShuttingDownError
-from apscheduler.runs import Outcome, Run, RunKind, RunState
+from apscheduler.runs import SUCCEEDED, Outcome, Run, RunKind, RunState
 from apscheduler.triggers._asked import trigger_of
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Notices:
 
     def anybody_hears_of(self, state: RunState) -> bool:
         """Tell whether it makes any difference to tell of the end of a Run."""
-        return state is not RunState.SUCCEEDED or self._audience._hears(EVENT_JOB_EXECUTED)
+        return state is not SUCCEEDED or self._audience._hears(EVENT_JOB_EXECUTED)
 
     def closed(
         self, alias: str, job: Job, runs: Sequence[Run], late: list[SchedulerEvent]

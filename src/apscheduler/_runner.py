@@ -29,6 +29,7 @@ from apscheduler.executors.base import (
     takes_runs,
 )
 from apscheduler.runs import (
+    WAITING,
     NewId,
     Outcome,
     Run,
@@ -160,7 +161,7 @@ class Runner:
         return True
 
     def submit_all(self, works: Sequence[Work]) -> None:
-        """Hand works of one job store to their executors, all at a time to those that take many."""
+        """Hand works of one store to their executors, all at a time to those that take many."""
         many: dict[str, list[Work]] = {}
         together = others = list[Work]()
         executor = None
@@ -285,7 +286,7 @@ class Runner:
             # Others take this node for dead, and may have begun it again.
             self._end_unbegun(work, _engine.lapse(self.clock.now(), run, self._new_id))
             return None
-        if run.state is RunState.WAITING:
+        if run.state is WAITING:
             transition = _engine.start(run)
             try:
                 (done,) = work.store.apply((transition,))
@@ -349,7 +350,8 @@ class Runner:
                     tell()
             else:
                 (done,) = work.store.apply((transition,))
-                self._tell(work, transition, outcome, told, done)
+                if not done or (not told and self._notices.anybody_hears_of(transition.after)):
+                    self._tell(work, transition, outcome, told, done)
                 self._over(work.alias, transition)
         except Exception as error:
             end = End(work, transition, outcome, told)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from apscheduler._log import say
 from apscheduler.clock import UTC
-from apscheduler.runs import Outcome, Run, RunState, value
+from apscheduler.runs import SUCCEEDED, Outcome, Run, RunState, value
 
 if TYPE_CHECKING:
     from apscheduler.job import Job
@@ -134,7 +134,7 @@ def invoke(job: Job, run: Run, now: Now, logger: logging.Logger, await_: Await) 
         _current.reset(token)
     if verbose:
         say(logger, logging.INFO, 'Job "%s" executed successfully', job)
-    return Outcome(RunState.SUCCEEDED, run.started_at, ended_at, result)
+    return Outcome(SUCCEEDED, run.started_at, ended_at, result)
 
 
 async def ainvoke(
@@ -169,7 +169,7 @@ async def ainvoke(
             pass  # the loop was closed, and the task thrown away from outside its context
     if verbose:
         say(logger, logging.INFO, 'Job "%s" executed successfully', job)
-    return Outcome(RunState.SUCCEEDED, run.started_at, ended_at, result)
+    return Outcome(SUCCEEDED, run.started_at, ended_at, result)
 
 
 def _end_of_task(exc: BaseException) -> RunState:

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager
 from datetime import datetime, tzinfo
 from time import perf_counter
-from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from apscheduler import _fork
@@ -247,7 +246,11 @@ class SchedulerCore:
                 return True
         # A subclass, or a test, may listen here. (To ask for the `__dict__` of the scheduler would
         # make CPython 3.11 look up all of its attributes more slowly from then on.)
-        return self._dispatch_event != MethodType(_DISPATCH, self)
+        method: Any = self._dispatch_event
+        try:
+            return method.__func__ is not _DISPATCH or method.__self__ is not self
+        except AttributeError:
+            return True
 
     def _dispatch_event(self, event: SchedulerEvent) -> None:
         """Call every listener that wants ``event``, in the order they were added."""
