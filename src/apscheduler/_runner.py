@@ -16,7 +16,7 @@ from apscheduler import _engine
 from apscheduler._foreign import Submissions, as_submitted, outcome_for, outcomes_of
 from apscheduler._house import House, Voice
 from apscheduler._notices import Notices
-from apscheduler._work import End, Work
+from apscheduler._work import End, Work, runs_of
 from apscheduler.clock import SystemClock
 from apscheduler.executors._invoke import current_run_id
 from apscheduler.executors.base import (
@@ -134,8 +134,7 @@ class Runner:
 
     def submit(self, work: Work) -> bool:
         """Hand work to its executor; return whether that took it."""
-        for run in work.runs:
-            self._ours[run.id] = run
+        work.note(self._ours)
         if self._seen is not None:
             self._seen.update(run.id for run in work.runs)
         if work.store.blocking and self._turns.stopping:
@@ -164,14 +163,12 @@ class Runner:
         """Hand works of one store to their executors, all at a time to those that take many."""
         many: dict[str, list[Work]] = {}
         together = others = list[Work]()
-        executor = None
+        alias = None
         for work in works:
-            alias = work.job.executor
-            if alias != executor:  # mostly that of the one before
-                one_by_one = work.store.blocking or self._seen is not None
-                one_by_one = one_by_one or not self._takes_many(alias)
-                together = others if one_by_one else many.setdefault(alias, [])
-                executor = alias
+            if work.job.executor != alias:  # mostly that of the one before
+                alias = work.job.executor
+                at_a_time = not work.store.blocking and self._takes_many(alias)
+                together = many.setdefault(alias, []) if at_a_time else others
             together.append(work)
         for alias, together in many.items():
             self._submit_many(alias, together)
@@ -180,9 +177,7 @@ class Runner:
             self.submit(work)
 
     def _submit_many(self, alias: str, works: Sequence[Work]) -> None:
-        ours: dict[str, Run] = {}
-        for work in works:
-            work.note(ours)
+        ours = runs_of(works)
         # Whoever takes them takes them out of this, all at once.
         left = iter(works)
         try:
@@ -207,7 +202,7 @@ class Runner:
         return port
 
     def _takes_many(self, alias: str) -> bool:
-        return alias in self._house._executors and self._port(alias)[2]
+        return self._seen is None and alias in self._house._executors and self._port(alias)[2]
 
     def pass_interrupt_on(self) -> None:
         interrupt, self._interrupt = self._interrupt, None
@@ -340,8 +335,7 @@ class Runner:
         # Where a test lets time pass, it does not pass while another thread writes.
         if work.store.blocking and isinstance(self.clock, SystemClock):
             self._scribe(work).put(End(work, transition, outcome, told))
-            if self._awaited:
-                self._tell_those_who_wait()
+            self._tell_those_who_wait()
             return
         try:
             if self._unbegun and run.id in self._unbegun:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from apscheduler.runs import Outcome, Run, RunState, Transition
@@ -54,6 +54,14 @@ class Work:
 
     def finish(self, run: Run, outcome: Outcome) -> None:
         self._runner.finished(self, run, outcome)
+
+
+def runs_of(works: Iterable[Work]) -> dict[str, Run]:
+    """Return what works are to run, by id."""
+    runs: dict[str, Run] = {}
+    for work in works:
+        work.note(runs)
+    return runs
 
 
 class End:

@@ -278,6 +278,15 @@ def test_a_job_that_was_changed_without_the_store_keeps_no_other_from_running(
     assert [due.job.id for due, _ in store.claim(NOON, opening, 10, ()).won] == ["b"]
 
 
+def test_a_job_that_was_given_the_same_time_once_more_is_due_at_it() -> None:
+    store = store_with("a")
+    job = store.lookup_job("a")
+    assert job is not None
+    assert job.next_run_time is not None
+    job.next_run_time = datetime.fromisoformat(job.next_run_time.isoformat())
+    assert [due.job.id for due, _ in store.claim(NOON, opening, 10, ()).won] == ["a"]
+
+
 def test_an_error_in_a_decision_loses_no_job() -> None:
     store = store_with("a", "b", "c")
     decided: list[Due] = []
