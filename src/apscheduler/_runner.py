@@ -331,14 +331,13 @@ class Runner:
         self._end(work, transition, outcome, told)
 
     def _end(self, work: Work, transition: Transition, outcome: Outcome, told: bool) -> None:
-        run = transition.run
         # Where a test lets time pass, it does not pass while another thread writes.
         if work.store.blocking and isinstance(self.clock, SystemClock):
             self._scribe(work).put(End(work, transition, outcome, told))
             self._tell_those_who_wait()
             return
         try:
-            if self._unbegun and run.id in self._unbegun:
+            if self._unbegun and transition.run.id in self._unbegun:
                 tell = self._write_ends([End(work, transition, outcome, told)])
                 if tell is not None:
                     tell()
