@@ -69,13 +69,16 @@ class Reader:
 
     def read(self, row: Any) -> Job | None:
         """Return the job of a row; None, and a word about it, if it cannot be read."""
-        job_id, state = row.id, row.job_state
+        return self.read_content(row.id, row.job_state, getattr(row, "options", None))
+
+    def read_content(self, job_id: str, state: bytes, options: str | None) -> Job | None:
+        """Return the job of a row, of which this is what a job is made from."""
         if self._verdicts and (verdict := self._verdicts.get(job_id)) is not None:
             if verdict.digest == _pickled.digest(state):
                 return None
             self.release(job_id)
         try:
-            return self._checked(self._reconstitute(state), row)
+            return _checked(self._reconstitute(state), job_id, options)
         except BaseException as error:
             if _is_meant_for_the_thread(error):
                 raise
@@ -93,7 +96,8 @@ class Reader:
         if self._harmless is None:
             raise _pickled.NotHarmlessError(row.id)
         try:
-            return self._checked(self._harmless(row.job_state), row)
+            job = self._harmless(row.job_state)
+            return _checked(job, row.id, getattr(row, "options", None))
         except Exception as error:
             raise _pickled.NotHarmlessError(row.id) from error
 
@@ -139,19 +143,6 @@ class Reader:
             for job_id, verdict in sorted(self._verdicts.items())
         ]
 
-    def _checked(self, job: Job, row: Any) -> Job:
-        if job.id != row.id:
-            raise ValueError(f"its state is that of the job {job.id!r}")
-        moment = job.next_run_time
-        if moment is not None and moment.tzinfo is not UTC and moment.utcoffset() is None:
-            raise ValueError("its next run time has no time zone")
-        if len(job.executor) > MAX_NAME:
-            check_length("alias of an executor", job.executor, MAX_NAME)
-        options = getattr(row, "options", None)
-        if options is not None:
-            _pickled.load_options(job, options)
-        return job
-
     def _condemn(self, job_id: str, state: bytes, error: BaseException) -> None:
         digest, reason = _pickled.digest(state), _reason(error)
         self._verdicts[job_id] = Verdict(digest, reason, self.now)
@@ -192,6 +183,19 @@ class Reader:
             exc_info=error if is_new else None,
             stacklevel=4,
         )
+
+
+def _checked(job: Job, job_id: str, options: str | None) -> Job:
+    if job.id != job_id:
+        raise ValueError(f"its state is that of the job {job.id!r}")
+    moment = job.next_run_time
+    if moment is not None and moment.tzinfo is not UTC and moment.utcoffset() is None:
+        raise ValueError("its next run time has no time zone")
+    if len(job.executor) > MAX_NAME:
+        check_length("alias of an executor", job.executor, MAX_NAME)
+    if options is not None:
+        _pickled.load_options(job, options)
+    return job
 
 
 def _reason(error: BaseException) -> str:
