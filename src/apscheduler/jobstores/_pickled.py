@@ -9,15 +9,14 @@ import json
 import pickle
 import sys
 from datetime import datetime
+from functools import partial
 from io import BytesIO
 from typing import Any, Final
 from zlib import crc32
 
 from apscheduler.job import Job
-from apscheduler.triggers.calendarinterval import CalendarIntervalTrigger
-from apscheduler.triggers.cron import CronTrigger
-from apscheduler.triggers.date import DateTrigger
-from apscheduler.triggers.interval import IntervalTrigger
+from apscheduler.jobstores._moulding import UNCHANGING, mould_of, payload_of
+from apscheduler.jobstores._moulds import Moulds
 
 #: Modules whose classes are made without running code of users, importing it, or waiting.
 _OUR_OWN = "apscheduler.triggers."
@@ -44,9 +43,6 @@ _HARMLESS_BUILTINS = frozenset(
         "tuple",
     }
 )
-#: Triggers that do not change when they are asked.
-_UNCHANGING = frozenset({CalendarIntervalTrigger, CronTrigger, DateTrigger, IntervalTrigger})
-
 _KEY: Final = b"next_run_time"
 #: How many bytes may lie between that and the payload: the class, spelt out or as a reference.
 _LONGEST_WAY: Final = 64
@@ -69,7 +65,7 @@ def dump(job: Job, protocol: int) -> bytes:
 
 def load(state: bytes) -> Job:
     """Return the job that is stored so; whatever its parts do when they are made is done."""
-    return _made(pickle.loads(state))
+    return _made(_moulds.loads(state))
 
 
 def load_harmless(state: bytes) -> Job:
@@ -77,7 +73,7 @@ def load_harmless(state: bytes) -> Job:
 
     :raises NotHarmlessError: if it would
     """
-    parts: dict[str, Any] = _Harmless(BytesIO(state)).load()
+    parts = _harmless(state)
     module = sys.modules.get(parts["func"].partition(":")[0])
     if module is None or getattr(module.__spec__, "_initializing", False):
         raise NotHarmlessError(parts["func"])
@@ -103,7 +99,7 @@ def dump_moved(job: Job, state: bytes, before: datetime, protocol: int) -> bytes
         type(after) is datetime
         and type(before) is datetime
         and after.tzinfo is before.tzinfo
-        and type(job.trigger) in _UNCHANGING
+        and type(job.trigger) in UNCHANGING
         and state[1] == protocol
     ):
         moved = _moved(state, before, after)
@@ -116,12 +112,12 @@ def _moved(state: bytes, before: datetime, after: datetime) -> bytes | None:
     # It is the last that is stored. The text that names it stands before it, unless something
     # else in the job is the same text, or the same moment: then another shape follows.
     key = state.rfind(_KEY)
-    payload = _payload(before)
+    payload = payload_of(before)
     place = state.find(payload, key)
     if key < 0 or place < 0 or place - key > _LONGEST_WAY:
         return None
     rest = place + len(payload)
-    moved = state[:place] + _payload(after) + state[rest:]
+    moved = state[:place] + payload_of(after) + state[rest:]
     # What the last instructions do with the payload depends on nothing before them.
     shape = state[key:place], state[rest:]
     known = _shapes.get(shape)
@@ -140,22 +136,16 @@ def _moved(state: bytes, before: datetime, after: datetime) -> bytes | None:
 
 
 def _differ_in_next_run_time_alone(state: bytes, moved: bytes, after: datetime) -> bool:
-    parts, others = _Harmless(BytesIO(state)).load(), _Harmless(BytesIO(moved)).load()
+    parts, others = _harmless(state), _harmless(moved)
     del parts["next_run_time"]
     found = others.pop("next_run_time")
     return (
         type(found) is datetime
-        and _payload(found) == _payload(after)
+        and payload_of(found) == payload_of(after)
         and found.utcoffset() == after.utcoffset()
         and list(parts) == list(others)
         and all(pickle.dumps(parts[name]) == pickle.dumps(others[name]) for name in parts)
     )
-
-
-def _payload(moment: datetime) -> bytes:
-    made_of: Any = moment.__reduce_ex__(4)[1]
-    payload: bytes = made_of[0]
-    return payload
 
 
 def digest(state: bytes) -> str:
@@ -222,3 +212,10 @@ class _Harmless(pickle.Unpickler):
             raise NotHarmlessError(f"{module}:{name}")
         found = self._known[module, name] = super().find_class(module, name)
         return found
+
+
+def _harmless(state: bytes) -> Any:
+    return _Harmless(BytesIO(state)).load()
+
+
+_moulds: Final = Moulds(partial(mould_of, harmless=_harmless))
