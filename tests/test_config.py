@@ -11,6 +11,7 @@ import pytest
 
 from apscheduler._config import merge_options, read_job_defaults, read_settings
 from apscheduler.clock import SYSTEM_CLOCK, SystemClock
+from apscheduler.testing import ManualScheduler
 
 HELSINKI = ZoneInfo("Europe/Helsinki")
 the_logger = logging.getLogger("elsewhere")
@@ -278,3 +279,14 @@ def test_what_cannot_tell_the_time_is_no_clock(given):
         f"clock must be an object with the methods now(), monotonic() and seconds_until(moment), "
         f"such as apscheduler.clock.SYSTEM_CLOCK, got {given!r}"
     )
+
+
+def test_what_a_subclass_has_among_its_job_defaults_beside_the_usual_is_set_too() -> None:
+    scheduler = ManualScheduler(timezone=UTC)
+    scheduler.start()
+    assert not scheduler.add_job(print).recover
+    scheduler._job_defaults = {**scheduler._job_defaults, "recover": True}
+    assert scheduler.add_job(print).recover
+    scheduler._job_defaults = {"max_instances": 7}
+    job = scheduler.add_job(print)
+    assert (job.max_instances, job.coalesce, job.misfire_grace_time) == (7, True, 1)

@@ -309,12 +309,16 @@ class Company:
             self._lapsed.discard(alias)
         if not member.lapsed and now < self._look_at.get(alias, now):
             return ()
+        nodes: Sequence[Node]
         is_first = alias not in self._look_at
         self._look_at[alias] = now + timedelta(seconds=store.lease / 3)
         member.lapsed = False
-        if is_first and member.is_alone and member.real:
-            return (member.node,)  # It has just looked, when it joined.
-        nodes: Sequence[Node] = yield store.get_nodes
+        if is_first and member.is_alone:
+            # It has just looked, when it joined.
+            nodes = (member.node,)
+            self._look_round(alias, nodes)
+            return nodes
+        nodes = yield store.get_nodes
         self._look_round(alias, nodes)
         dead = member.dead_among(nodes)
         decide = partial(_engine.lapse, now, new_id=self._turns._new_id)

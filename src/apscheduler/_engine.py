@@ -119,7 +119,7 @@ def plan(
     keeps = job._options is not None and job.recover
     definition = job if keeps or following is None else None
     first = _record(RUNNING, now, due, site, slot, last, count, None, None, definition)
-    if coalesce or following is None or following.astimezone(UTC) > now:
+    if coalesce or following is None or following > now:
         return Plan(following, moment, (first,), closed)
 
     opened = [first]
@@ -274,8 +274,8 @@ def _following(trigger: BaseTrigger, slot: datetime, now: datetime) -> datetime 
     # are compared by their wall clocks.
     if (
         following is not None
-        and (moment := following.astimezone(UTC)) <= now
-        and moment <= slot.astimezone(UTC)
+        and following <= now
+        and following.astimezone(UTC) <= slot.astimezone(UTC)
     ):
         raise ValueError(
             f"the trigger {trigger} does not advance: after {slot} it answered {following}; "
@@ -289,7 +289,7 @@ def _span(
 ) -> tuple[datetime, int, datetime | None]:
     """Return the last slot <= ``until``, how many there are since ``first``, and what follows."""
     following = _following(trigger, first, now)
-    if following is None or following.astimezone(UTC) > until:
+    if following is None or following > until:
         return first, 1, following
     last, count = trigger._last_due(first, until)
     following = _following(trigger, last, now)

@@ -26,6 +26,8 @@ TOLERANCE: Final = 0.1
 WORTH_A_WORD: Final = 1.0
 #: How often the time is asked for if the answers take long.
 ASK_AT_MOST: Final = 3
+#: For how many seconds it still holds that nobody else is there.
+STILL_ALONE: Final = 0.5
 #: Seconds until a beat that failed is tried again.
 RETRY: Final = 1.0
 #: Seconds between two looks for Runs that need not be kept, and how many batches are deleted then.
@@ -78,8 +80,8 @@ class Membership:
         self._heard_since = 0.0
         self._alone_since: float | None = None
         self.lapsed = True
-        #: Whether nobody else was there at the last beat, alive or dead.
-        self.is_alone = False
+        # When nobody else was there, alive or dead, if it was so at the last beat.
+        self._alone_at: float | None = None
 
     def join(self) -> None:
         """Become known to the others, and go on to be."""
@@ -103,6 +105,7 @@ class Membership:
         :param since: since when, if it is not since this node joined
         """
         self.node = replace(self.node, executors=executors, since=since or self.node.since)
+        self._alone_at = None  # What this begins may depend on who else is there by now.
         if not self.real:
             self._beats()
         elif since is not None:
@@ -130,6 +133,15 @@ class Membership:
     def is_safe(self) -> bool:
         """Whether nobody can take this node for dead."""
         return not self.real or since_boot() < self._safe_until
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether nobody else was there just now."""
+        return (
+            self.real
+            and self._alone_at is not None
+            and since_boot() - self._alone_at < STILL_ALONE
+        )
 
     @property
     def may_declare_dead(self) -> bool:
@@ -165,7 +177,7 @@ class Membership:
             if (took / 2).total_seconds() <= TOLERANCE:
                 break
         self.lapsed = self.lapsed or beat.lapsed
-        self.is_alone = not (beat.others or beat.lapsed)
+        self._alone_at = None if beat.others or beat.lapsed else asked_at
         is_in_company = self._is_in_company(beat)
         if self._heard.may_set_clock(self.alias, is_in_company):
             self._set_clock(beat.time - (began + took / 2), took / 2, is_in_company)

@@ -153,7 +153,10 @@ def earliest(moments: Collection[datetime | None]) -> datetime | None:
     for moment in moments:
         if moment is not None:
             # In UTC, because two times of one zone are compared by their wall clocks.
-            moment = moment.astimezone(UTC)
+            try:
+                moment = moment.astimezone(UTC)
+            except OverflowError:  # By some hours before the first year, or after the last.
+                moment = moment.replace(tzinfo=UTC)
             if found is None or moment < found:
                 found = moment
     return found

@@ -164,6 +164,8 @@ class Job:
             job.misfire_grace_time = defaults["misfire_grace_time"]
             job.coalesce = defaults["coalesce"]
             job.max_instances = defaults["max_instances"]
+            if len(defaults) > 3:  # A subclass of the scheduler knows more.
+                job._apply(defaults)
         if policy:
             job._apply(job._approve(policy))
         return job

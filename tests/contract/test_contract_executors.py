@@ -11,6 +11,7 @@ import os
 import threading
 from datetime import timedelta
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from contract_kit import (
@@ -43,6 +44,7 @@ from apscheduler.executors.base import (
 )
 from apscheduler.executors.debug import DebugExecutor
 from apscheduler.executors.pool import BasePoolExecutor, ProcessPoolExecutor, ThreadPoolExecutor
+from apscheduler.job import Job
 from apscheduler.schedulers.background import BackgroundScheduler
 
 
@@ -163,6 +165,16 @@ def test_run_job_reports_each_run_time(turns, caplog):
         f'Running job "{job}" (scheduled at {times[2]})',
         f'Job "{job}" executed successfully',
     ]
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"key": 3}])
+def test_run_job_takes_anything_with_the_attributes_of_a_job(kwargs):
+    ran = Mock(return_value=4)
+    job = Mock(Job, id="a", func=ran, args=(1,), kwargs=kwargs, misfire_grace_time=None)
+    job.name = "ran"
+    (event,) = run_job(job, "default", [now()], "contract.run")
+    assert (event.code, event.retval) == (EVENT_JOB_EXECUTED, 4)
+    ran.assert_called_once_with(1, **kwargs)
 
 
 @pytest.mark.parametrize(("func", "error"), [(fail, ValueError), (leave, SystemExit)])

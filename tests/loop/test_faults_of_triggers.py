@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from loop_kit import (
@@ -22,6 +24,7 @@ from loop_kit import (
 )
 
 from apscheduler.events import EVENT_ALL, EVENT_JOB_MISSED
+from apscheduler.triggers.base import BaseTrigger
 
 Make = Callable[..., HandScheduler]
 
@@ -185,4 +188,31 @@ def test_a_new_trigger_is_asked_at_once_whatever_the_old_one_did(make: Make) -> 
     scheduler.reschedule_job("bad", trigger="interval", seconds=1)
     scheduler.run_until(22)
     assert slots_of("bad") == [21, 22]
+    assert_at_rest(scheduler)
+
+
+class Once(BaseTrigger):
+    """Fires once, and says so with a time that is past the last year in UTC."""
+
+    def __init__(self, zone: str) -> None:
+        self.never = datetime.max.replace(tzinfo=ZoneInfo(zone))
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
+        return at(3) if previous is None else self.never
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside another job"])
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+def test_a_trigger_may_say_that_it_never_fires_again_by_the_end_of_the_calendar(
+    make: Make, zone: str, beside: bool
+) -> None:
+    scheduler = make(timezone=zone)
+    RAN.clear()
+    trigger = Once(zone)
+    scheduler.add_job(ran, trigger, id="once")
+    if beside:
+        scheduler.add_job(ran, "interval", seconds=3, id="good")
+    scheduler.run_until(10)
+    assert slots_of("once") == [3]
+    assert scheduler.get_job("once").next_run_time == trigger.never
     assert_at_rest(scheduler)

@@ -324,6 +324,27 @@ def test_at_first_and_after_an_outage_the_others_are_given_time_to_be_heard(
     assert member.may_declare_dead
 
 
+def test_that_nobody_else_is_there_holds_for_a_moment_and_until_something_is_begun(
+    make: Any, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time = 1000.0
+    monkeypatch.setattr(_sharing, "since_boot", lambda: time)
+    member = make(real=True)
+    assert not member.is_alone
+    member._beat()
+    assert member.is_alone
+    time += 0.6
+    assert not member.is_alone
+    member._beat()
+    member.offers(("default",), since=datetime.now(UTC))
+    assert not member.is_alone
+    for found in {"others": True, "lapsed": False}, {"others": False, "lapsed": True}:
+        answer = Beat(datetime.now(UTC), anew=False, **found)
+        register.answers = [lambda answer=answer: answer]
+        member._beat()
+        assert not member.is_alone
+
+
 # -- neighbours -------------------------------------------------------------------------------
 
 

@@ -8,14 +8,12 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from apscheduler._log import say
 from apscheduler.clock import UTC
+from apscheduler.job import Job
 from apscheduler.runs import SUCCEEDED, Outcome, Run, RunState, value
-
-if TYPE_CHECKING:
-    from apscheduler.job import Job
 
 Await = Callable[[Awaitable[Any]], Any]
 Now = Callable[[], datetime]
@@ -123,7 +121,7 @@ def invoke(job: Job, run: Run, now: Now, logger: logging.Logger, await_: Await) 
         _log_start(logger, job, run)
     token = _current.set(run)
     try:
-        kwargs = job._kwargs
+        kwargs = job._kwargs if type(job) is Job else job.kwargs
         result = job.func(*job.args, **kwargs) if kwargs else job.func(*job.args)
         if result is not None and hasattr(type(result), "__await__"):
             result = await_(result)
@@ -155,7 +153,7 @@ async def ainvoke(
         _log_start(logger, job, run)
     token = _current.set(run)
     try:
-        kwargs = job._kwargs
+        kwargs = job._kwargs if type(job) is Job else job.kwargs
         result = job.func(*job.args, **kwargs) if kwargs else job.func(*job.args)
         if result is not None and hasattr(type(result), "__await__"):
             result = await (result if await_ is None else await_(result))

@@ -6,7 +6,6 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
-from functools import cache
 from types import MethodType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -477,15 +476,11 @@ def _is_set(store: ClaimingJobStore, name: str) -> bool:
 
 def overridden_methods(store: ClaimingJobStore) -> list[str]:
     """Return which methods of the 3.x contract are not those of the class that claims slots."""
-    by_class = _overridden_by_class(type(store))
-    return [name for name in _CONTRACT_3X if name in by_class or _is_set(store, name)]
-
-
-@cache
-def _overridden_by_class(cls: type[ClaimingJobStore]) -> frozenset[str]:
-    names: set[str] = set()
-    for space in map(vars, cls.__mro__):
-        if "claim" in space:
-            break
-        names.update(space)
-    return frozenset(names.intersection(_CONTRACT_3X))
+    classes = type(store).__mro__
+    claimer = next(cls for cls in classes if "claim" in vars(cls))
+    below = classes[: classes.index(claimer)]
+    return [
+        name
+        for name in _CONTRACT_3X
+        if _is_set(store, name) or any(name in vars(cls) for cls in below)
+    ]

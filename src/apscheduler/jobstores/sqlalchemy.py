@@ -61,7 +61,8 @@ class SQLAlchemyJobStore(SharedJobStore):
     :param url: the database; see SQLAlchemy's documentation of engines
     :param engine: an SQLAlchemy engine, or a textual reference to one, in place of ``url``
     :param tablename: name of the table of jobs; the names of the others begin with it
-    :param metadata: a `sqlalchemy.MetaData` for the tables, or a textual reference to one
+    :param metadata: a `sqlalchemy.MetaData` for the tables, or a textual reference to one. All are
+        in it at once; in one that a store makes itself, those beside ``jobs_t`` may come later
     :param pickle_protocol: protocol in which jobs are pickled
     :param tableschema: name of the database schema of the tables
     :param engine_options: arguments of `sqlalchemy.create_engine`, if ``url`` is given

@@ -17,6 +17,7 @@ from sqlalchemy import MetaData, create_engine, event
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.pool import NullPool, QueuePool
+from sqlalchemy.sql.elements import quoted_name
 
 from apscheduler.events import EVENT_JOB_EXECUTED
 from apscheduler.jobstores.base import ConflictingIdError, claims_for_itself
@@ -119,6 +120,56 @@ def test_who_else_is_there_is_asked_at_first_only_if_somebody_is(
     assert asked == [False] * others
 
 
+def test_who_left_before_a_restart_is_forgotten_though_nobody_is_asked_for(file: File) -> None:
+    one, other = (
+        BackgroundScheduler(jobstores={"default": SQLAlchemyJobStore(file.url)}) for _ in range(2)
+    )
+    ran = Event()
+    one.add_listener(lambda _: ran.set(), EVENT_JOB_EXECUTED)
+
+    def run() -> None:
+        ran.clear()
+        one.add_job(work)
+        one.start()
+        assert ran.wait(20)
+
+    other.start()
+    run()
+    assert one._loop.company.others_since("default", "default") is not None
+    other.shutdown()
+    one.shutdown()
+    run()
+    assert one._loop.company.others_since("default", "default") is None
+    one.shutdown()
+
+
+def test_a_fork_waits_for_no_thread_that_made_tables_when_it_began(file: File) -> None:
+    store = SQLAlchemyJobStore(file.url)
+    store._tables._making.acquire()  # as a thread of the parent did
+    store.after_fork()
+    assert store._tables.runs.name == "apscheduler_jobs_runs"
+
+
+def test_a_name_that_is_not_to_be_quoted_is_not_quoted_in_texts_either(file: File) -> None:
+    store = SQLAlchemyJobStore(file.url, tablename=quoted_name("JOBS", quote=False))
+    assert store._database.dialect.jobs_name == "JOBS"
+
+
+@pytest.mark.parametrize("level", [0, 1, 3])
+def test_how_a_program_wants_a_file_to_be_written_stays_as_it_is(file: File, level: int) -> None:
+    store = SQLAlchemyJobStore(file.url)
+
+    @event.listens_for(store.engine, "connect")
+    def listen(connection: Any, _: object) -> None:
+        connection.execute(f"PRAGMA synchronous = {level}")
+
+    store.start(ManualScheduler(), "store")
+    store.beat(Node("n", "host", "", 1, "", ("default",), NOON))
+    with store.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == level
+    store.shutdown()
+
+
 def test_the_lease_of_a_node_does_not_wait_for_the_disk_and_all_else_does(file: File) -> None:
     store = started(file.url)
     said: list[str] = []
@@ -134,9 +185,9 @@ def test_the_lease_of_a_node_does_not_wait_for_the_disk_and_all_else_does(file: 
     relevant = [
         text.split()[0] if text.split()[0] in {"UPDATE", "INSERT", "DELETE"} else text
         for text in said
-        if text.startswith(("PRAGMA synchronous", "UPDATE", "INSERT", "DELETE", "COMMIT"))
+        if text.startswith(("PRAGMA synchronous =", "UPDATE", "INSERT", "DELETE", "COMMIT"))
     ]
-    normal, full = "PRAGMA synchronous = NORMAL", "PRAGMA synchronous = FULL"
+    normal, full = "PRAGMA synchronous = NORMAL", "PRAGMA synchronous = 2"
     assert relevant == [
         *(normal, "UPDATE", "INSERT", "COMMIT", full),
         *("INSERT", "COMMIT"),
@@ -155,7 +206,7 @@ def test_in_files_that_are_not_written_ahead_everything_waits_for_the_disk(file:
         raw.set_trace_callback(said.append)
     store.beat(Node("n", "host", "", 1, "", ("default",), NOON))
     assert "COMMIT" in said
-    assert not [text for text in said if "synchronous" in text]
+    assert not [text for text in said if "synchronous =" in text]
 
 
 def test_a_connection_that_cannot_be_made_to_wait_for_the_disk_again_is_not_lent_again(

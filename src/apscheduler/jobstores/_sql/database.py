@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.pool import StaticPool
 
@@ -16,6 +16,10 @@ from apscheduler.jobstores._sql.servers import dialect_of
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
+
+
+#: The number of SQLite's level FULL.
+_FULL: Final = 2
 
 
 class Database:
@@ -44,6 +48,7 @@ class Database:
         """Let go of the connections, which are the parent's, without closing them."""
         _fork.keep(self.engine.pool)
         self.engine.dispose(close=False)
+        self.tables.after_fork()
         self._begin_alone()
 
     @property
@@ -126,12 +131,15 @@ def _not_waiting(connection: Connection) -> Iterator[None]:
     The next one that waits takes along what was written before it.
     """
     raw: Any = connection.connection.dbapi_connection
-    raw.execute("PRAGMA synchronous = NORMAL")
+    if raw.execute("PRAGMA synchronous").fetchone() != (_FULL,):
+        yield  # That is what the program wants.
+        return
     try:
+        raw.execute("PRAGMA synchronous = NORMAL")
         yield
     finally:
         try:
-            raw.execute("PRAGMA synchronous = FULL")
+            raw.execute(f"PRAGMA synchronous = {_FULL}")
         except BaseException:
             connection.invalidate()  # Nobody else is to be lent it like that.
             raise

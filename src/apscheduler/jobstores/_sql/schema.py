@@ -138,7 +138,13 @@ class Tables:
 
     def name(self, preparer: IdentifierPreparer, suffix: str = "") -> str:
         """Return the name of the table of jobs, or of one beside it, as it stands in a text."""
+        if not suffix:
+            return preparer.format_table(self.jobs)
         return preparer.format_table(self.jobs, name=f"{self.jobs.name}{suffix}")
+
+    def after_fork(self) -> None:
+        """Wait for no thread of the parent."""
+        self._making = Lock()
 
     def _make_beside(self) -> TablesBeside:
         made = self._beside
