@@ -4,7 +4,9 @@ A store may hold thousands of jobs, but it holds few kinds of them: their states
 arguments, name and moments, and most of the time that it takes to unpickle one goes into all the
 rest. A mould is made of one state, and holds that rest: its bytes, and what they mean. Another
 state with the same bytes at the same places is cast in it: only what stands between is read.
-What is anything else than expected is left to pickle, which also says what is wrong with it.
+What is anything else than expected is left to pickle, which also says what is wrong with it; an
+argument whose making has failed is then made once more. Jobs of one mould share time zones and the
+fields of cron triggers, which nobody is to change.
 
 How moulds are made is in `_moulding.py`.
 """
@@ -68,7 +70,7 @@ class Moulds:
 
     def loads(self, state: bytes) -> Any:
         """Return what `pickle.loads` returns of the state of a job, or raise what that raises."""
-        if self._layouts and _BEGIN.size < len(state) <= _LONGEST:
+        if self._layouts and type(state) is bytes and _BEGIN.size < len(state) <= _LONGEST:
             protocol, length, begin, id_length = _BEGIN.unpack_from(state)
             rest = state[_BEGIN.size + id_length :]
             for layout in self._layouts.get(rest[:_FRONT], ()):
@@ -107,6 +109,7 @@ class Moulds:
         if (
             len(state) > _LONGEST
             or begin != UP_TO_THE_ID
+            or not id_length
             or length != len(state) - _FRAME_AT
             or protocol not in _PROTOCOLS
         ):
@@ -174,8 +177,8 @@ class Mould:
     """
 
     __slots__ = (
-        "_before", "_filled", "_next", "_parts", "_reference", "_settings", "_trigger",
-        "_zone_infos", "_zones", "failures", "uses", "worth",
+        "_before", "_filled", "_lists_fields", "_next", "_parts", "_reference", "_settings",
+        "_trigger", "_zone_infos", "_zones", "failures", "uses", "worth",
     )  # fmt: skip
 
     def __init__(
@@ -189,6 +192,7 @@ class Mould:
         self._parts = parts
         self._trigger: Any = type(parts["trigger"])
         self._settings = parts["trigger"].__getstate__()
+        self._lists_fields = "fields" in self._settings
         self._filled = tuple(filled)
         self._next = next_run_time
         self._zones = tuple(zones)
@@ -210,16 +214,20 @@ class Mould:
         :param stored: its arguments and its name
         :raises Exception: anything, if they do not fit
         """
+        # The arguments come last: to make them may take code of users.
+        for key, zone in self._zone_infos:
+            if ZoneInfo(key) is not zone:
+                self.failures += self.uses + _PATIENCE  # It never fits again.
+                raise ValueError(f"the rules of {key} have been read anew")
+        moments = list(map(_moment, payloads, self._zones))
         parts = self._parts.copy()
         parts["id"] = job_id.decode()
         parts["args"], kwargs, parts["kwargs"], name, parts["name"] = self._alone(stored)
         if kwargs != "kwargs" or name != "name":
             raise ValueError("these are not the arguments and the name")
-        for key, zone in self._zone_infos:
-            if ZoneInfo(key) is not zone:
-                raise ValueError(f"the rules of {key} have been read anew")
-        moments = list(map(_moment, payloads, self._zones))
         settings = self._settings.copy()
+        if self._lists_fields:
+            settings["fields"] = list(settings["fields"])
         for key, number in self._filled:
             settings[key] = moments[number]
         # Not one for all: somebody may change it in place.
@@ -233,7 +241,7 @@ class Mould:
 
     def _alone(self, stored: bytes) -> Any:
         """Return arguments and name, each of the latter two after what it is called."""
-        if stored.find(b"h") >= 0:
+        if stored.find(b"h") >= 0 or stored.find(b"j") >= 0:
             if self._reference.search(stored) is None:
                 return pickle.loads(b"%b(%bt." % (self._before, stored))
             # What was found may be part of a text. If so, nothing needs to be there before; if

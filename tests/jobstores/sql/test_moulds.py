@@ -279,6 +279,17 @@ def test_arguments_are_read_alone_if_they_can_be(
     assert check(moulds, state_of(trigger=trigger, kwargs={"x": args})) is is_cast
 
 
+def test_arguments_of_hundreds_of_objects_refer_to_each_other_as_they_did() -> None:
+    moulds = new_moulds()
+    # Without the byte that refers to one of the first 256, but with the one for all others.
+    cells = [[number % 100] for number in range(300)]
+    state = state_of("y", args=(cells, cells[250], cells[260]), name="x")
+    assert b"h" not in state[state.index(b"args") : state.rindex(b"misfire")]
+    assert len(state) <= _moulds._LONGEST
+    check(moulds, state_of(name="x"))
+    assert check(moulds, state)
+
+
 @pytest.mark.parametrize(
     "name", ["the h", "misfire_grace_time", "args", "\x94", "ääh!", "x" * 300]
 )
@@ -346,6 +357,57 @@ def test_a_job_that_is_changed_in_place_changes_no_other(kind: str) -> None:
                 setattr(trigger, attribute, 7)
         found.kwargs["a"].append(1)
     assert casts(moulds) == 2
+
+
+def test_the_list_of_fields_belongs_to_one_trigger_alone() -> None:
+    moulds = new_moulds()
+    states = [state_of(str(n), trigger=CronTrigger(hour=3, timezone=UTC)) for n in range(3)]
+    for state in states:
+        moulds.loads(state)
+    moulds.loads(states[0])["trigger"].fields.clear()
+    assert check(moulds, states[1])
+
+
+@pytest.mark.parametrize("kind", [bytearray, lambda state: memoryview(bytearray(state))])
+def test_what_pickle_takes_beside_bytes_is_taken_too(kind: Callable[[bytes], Any]) -> None:
+    moulds = new_moulds()
+    for _ in range(3):
+        moulds.loads(state_of())
+    assert _pickled.dump(_pickled._made(moulds.loads(kind(state_of()))), 5) == state_of()
+
+
+def test_what_is_no_state_at_all_is_refused_as_pickle_refuses_it() -> None:
+    moulds = new_moulds()
+    for _ in range(3):
+        moulds.loads(state_of())
+    for nothing in None, 3, "text":
+        with pytest.raises(TypeError) as error:
+            pickle.loads(nothing)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=str(error.value)):
+            moulds.loads(nothing)  # type: ignore[arg-type]
+
+
+def test_a_job_without_an_id_teaches_nothing() -> None:
+    moulds = new_moulds()
+    text = ""
+    parts = {**pickle.loads(state_of()), "id": text, "executor": text}
+    for _ in range(3):
+        moulds.loads(pickle.dumps(parts, 5))
+    parts["id"] = parts["executor"] = "pool"
+    assert moulds.loads(pickle.dumps(parts, 5))["executor"] == "pool"
+    assert not all_of(moulds)
+
+
+def test_a_mould_of_a_zone_that_is_gone_is_given_up_at_once() -> None:
+    key = "Atlantic/Jan_Mayen"  # which no other test holds
+    moulds = new_moulds()
+    state = state_of(trigger=trigger_of("interval", NOON, ZoneInfo(key)))
+    for _ in range(50):
+        moulds.loads(state)
+    (mould,) = all_of(moulds)
+    ZoneInfo.clear_cache(only_keys=[key])
+    moulds.loads(state)
+    assert mould not in all_of(moulds)
 
 
 def test_time_zones_that_are_read_anew_are_noticed() -> None:
