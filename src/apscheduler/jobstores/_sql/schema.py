@@ -153,7 +153,9 @@ class Tables:
                 made = self._beside
                 if made is None:
                     jobs = self.jobs
-                    made = TablesBeside(jobs.metadata, jobs.name, self._place, self._dialect)
+                    made = TablesBeside(
+                        jobs.metadata, jobs.name, self._place, self._dialect, self.live_index
+                    )
                     self._beside = made
         return made
 
@@ -162,7 +164,12 @@ class TablesBeside:
     """The tables that 3.x does not have, whose names begin with that of the one that it has."""
 
     def __init__(
-        self, metadata: MetaData, tablename: str, place: dict[str, Any], dialect: str
+        self,
+        metadata: MetaData,
+        tablename: str,
+        place: dict[str, Any],
+        dialect: str,
+        live_index: str,
     ) -> None:
         self.runs = Table(
             f"{tablename}_runs",
@@ -191,7 +198,7 @@ class TablesBeside:
             Column("definition", LargeBinary),
             **place,
         )
-        self._index_runs(dialect)
+        self._index_runs(dialect, live_index)
         self.nodes = Table(
             f"{tablename}_nodes",
             metadata,
@@ -227,17 +234,17 @@ class TablesBeside:
         for table in (self.runs, self.nodes):
             event.listen(table, "after_create", _BUSY.execute_if(dialect="postgresql"))
 
-    def _index_runs(self, dialect: str) -> None:
+    def _index_runs(self, dialect: str, live_index: str) -> None:
         runs, name = self.runs.c, self.runs.name
         # The net below the jobs' own guard: no slot has two Runs of one attempt.
         Index(f"ux_{name}_slot", runs.job_id, runs.slot_key, unique=True)
         Index(f"ix_{name}_job", runs.job_id, runs.opened_at, runs.id)
         Index(f"ix_{name}_opened", runs.opened_at, runs.id)
         if dialect in _PARTIAL_INDEXES:
-            Index(f"ix_{name}_live", runs.job_id, **_where(LIVE))
+            Index(live_index, runs.job_id, **_where(LIVE))
             Index(f"ix_{name}_attention", runs.attention_at, **_where(_WAITING_FOR_A_MOMENT))
         else:
-            Index(f"ix_{name}_live", runs.state, runs.job_id)
+            Index(live_index, runs.state, runs.job_id)
             Index(f"ix_{name}_attention", runs.state, runs.attention_at)
 
 
